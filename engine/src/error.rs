@@ -81,7 +81,9 @@ pub enum Error {
     },
 
     /// One record is larger than a frame can be.
-    #[error("a record of {bytes} bytes is larger than a frame can hold ({limit} bytes); split it, or keep it elsewhere and append a reference")]
+    #[error(
+        "a record of {bytes} bytes is larger than a frame can hold ({limit} bytes); split it, or keep it elsewhere and append a reference"
+    )]
     RecordTooLarge {
         /// The encoded size in bytes.
         bytes: u64,
@@ -143,7 +145,9 @@ pub enum Error {
     },
 
     /// A record failed in a transform whose `on_error` is `fail`; tiering of its table halts.
-    #[error("transform {transform:?} failed on row {row} of the batch: {reason}; mend the transform, or set its on_error to dead-letter")]
+    #[error(
+        "transform {transform:?} failed on row {row} of the batch: {reason}; mend the transform, or set its on_error to dead-letter"
+    )]
     TransformFailed {
         /// The transform's name.
         transform: String,
@@ -162,6 +166,13 @@ pub enum Error {
         uri: String,
         /// The cause, as Lance tells it.
         source: Cause,
+    },
+
+    /// A round of tiering failed; the log keeps the rows, and tiering tries again.
+    #[error("tiering failed: {reason}")]
+    Tiering {
+        /// What failed.
+        reason: String,
     },
 
     /// The dataset at the lake's URI isn't what this table can append to.

@@ -10,6 +10,27 @@
     )
 )]
 
-pub mod error;
+mod catalog;
+mod error;
+mod executor;
+mod lock;
+mod log;
+mod options;
+mod plugins;
+mod read;
+mod status;
+mod store;
+mod table;
+mod tier;
+pub mod transform;
+mod verify;
 
-pub use error::{Error, Result};
+pub use error::{Cause, Error, Result};
+pub use options::{Durability, StoreOptions, TableOptions};
+pub use read::nearest::Nearest;
+pub use read::query::QueryResult;
+pub use status::{TableStatus, TransformStatus};
+pub use store::Store;
+pub use table::{Table, Ticket};
+pub use transform::{Limits, OnError, TransformSpec};
+pub use verify::VerifyReport;

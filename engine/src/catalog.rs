@@ -1,0 +1,236 @@
+//! A table's file, `table.json`: what the table is. Replaced atomically: write, fsync, rename, fsync the directory.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_ipc::convert::try_schema_from_flatbuffer_bytes;
+use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::log::{check_schema, sync_directory};
+use crate::options::Settings;
+use crate::tier::lake::{BUCKET_COLUMN, LakeOptions, OFFSET_COLUMN};
+use crate::transform::TransformSpec;
+
+/// The lake's column of a row's append time.
+pub(crate) const TIMESTAMP_COLUMN: &str = "__timestamp";
+/// The id of a new table's schema.
+pub(crate) const FIRST_SCHEMA_ID: u16 = 1;
+
+const FILE_NAME: &str = "table.json";
+const FORMAT_VERSION: u32 = 1;
+const NAME_BYTES_MAX: usize = 64;
+const COLUMN_BYTES_MAX: usize = 255;
+
+/// What a table's file says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TableMeta {
+    pub(crate) format_version: u32,
+    pub(crate) table_id: Uuid,
+    pub(crate) created_us: i64,
+    pub(crate) settings: Settings,
+    /// Where the rows go; `None` is the default place within the store, wherever that is moved.
+    pub(crate) lake: Option<String>,
+    pub(crate) storage_options: BTreeMap<String, String>,
+    pub(crate) transforms: Vec<PinnedTransform>,
+    /// What is appended, by schema id.
+    schemas: BTreeMap<u16, StoredSchema>,
+    /// What the transforms make of it, without the lake's own columns.
+    transformed: StoredSchema,
+}
+
+/// A transform whose files are pinned by content, so that the originals may change or go.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PinnedTransform {
+    pub(crate) spec: TransformSpec,
+    pub(crate) plugin_sha256: String,
+    /// The name that the plugin asks for -> the content.
+    pub(crate) assets_sha256: BTreeMap<String, String>,
+}
+
+/// An Arrow schema: its columns for people, its IPC message (a flatbuffer, in base64) for programs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct StoredSchema {
+    columns: Vec<String>,
+    arrow_ipc: String,
+}
+
+impl StoredSchema {
+    fn new(schema: &Schema) -> Self {
+        let encoded = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
+            schema,
+            &mut DictionaryTracker::new(false),
+            &IpcWriteOptions::default(),
+        );
+        let describe = |field: &Arc<Field>| {
+            let nullable = if field.is_nullable() { "?" } else { "" };
+            format!("{}: {}{nullable}", field.name(), field.data_type())
+        };
+        Self {
+            columns: schema.fields().iter().map(describe).collect(),
+            arrow_ipc: BASE64.encode(encoded.ipc_message),
+        }
+    }
+
+    fn decode(&self) -> Result<SchemaRef, String> {
+        let bytes = BASE64.decode(&self.arrow_ipc).map_err(|e| e.to_string())?;
+        let schema = try_schema_from_flatbuffer_bytes(&bytes).map_err(|e| e.to_string())?;
+        Ok(Arc::new(schema))
+    }
+}
+
+impl TableMeta {
+    pub(crate) fn new(
+        settings: Settings,
+        lake: Option<String>,
+        storage_options: BTreeMap<String, String>,
+        transforms: Vec<PinnedTransform>,
+        schema: &Schema,
+        transformed: &Schema,
+    ) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            table_id: Uuid::new_v4(),
+            created_us: crate::log::now_us(),
+            settings,
+            lake,
+            storage_options,
+            transforms,
+            schemas: BTreeMap::from([(FIRST_SCHEMA_ID, StoredSchema::new(schema))]),
+            transformed: StoredSchema::new(transformed),
+        }
+    }
+
+    /// Reads a table's file.
+    pub(crate) fn read(directory: &Path) -> Result<Self> {
+        let path = directory.join(FILE_NAME);
+        let text = fs::read(&path).map_err(Error::io("read", &path))?;
+        let meta: Self =
+            serde_json::from_slice(&text).map_err(|e| corrupt(&path, e.to_string()))?;
+        if meta.format_version != FORMAT_VERSION {
+            let reason = format!(
+                "format version {} is not {FORMAT_VERSION}; use the version of Alluvium that wrote it",
+                meta.format_version
+            );
+            return Err(corrupt(&path, reason));
+        }
+        Ok(meta)
+    }
+
+    /// Replaces a table's file; the old one or the new one survives a crash. Only its owner may read it,
+    /// as storage options may hold a secret.
+    pub(crate) fn write(&self, directory: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::invalid("table options", e.to_string()))?;
+        replace_file(&directory.join(FILE_NAME), &text)
+    }
+
+    /// The schema of what is appended.
+    pub(crate) fn schema(&self, directory: &Path) -> Result<SchemaRef> {
+        let path = directory.join(FILE_NAME);
+        let schema = self.schemas.get(&FIRST_SCHEMA_ID);
+        let stored = schema.ok_or_else(|| corrupt(&path, "it has no schema 1".into()))?;
+        stored.decode().map_err(|reason| corrupt(&path, reason))
+    }
+
+    /// The columns of the lake: what the transforms make, and the lake's own three.
+    pub(crate) fn lake_schema(&self, directory: &Path) -> Result<SchemaRef> {
+        let transformed = self.transformed.decode();
+        let transformed =
+            transformed.map_err(|reason| corrupt(&directory.join(FILE_NAME), reason))?;
+        Ok(lake_schema(&transformed))
+    }
+
+    /// The lake and how to get in.
+    pub(crate) fn lake_options(&self, store: &Path, table: &str) -> LakeOptions {
+        let default = || store.join("lake").join(format!("{table}.lance"));
+        let uri = self.lake.clone();
+        LakeOptions {
+            uri: uri.unwrap_or_else(|| default().to_string_lossy().into_owned()),
+            storage_options: self.storage_options.clone().into_iter().collect(),
+        }
+    }
+}
+
+/// A schema with the lake's own columns behind it.
+pub(crate) fn lake_schema(transformed: &Schema) -> SchemaRef {
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let own = [
+        Field::new(BUCKET_COLUMN, DataType::Int32, false),
+        Field::new(OFFSET_COLUMN, DataType::Int64, false),
+        Field::new(TIMESTAMP_COLUMN, utc, false),
+    ];
+    let fields = transformed.fields().iter().cloned();
+    let fields: Vec<_> = fields.chain(own.map(Arc::new)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// Refuses a table name that is not safe as a file name, a URI segment and an SQL identifier.
+pub(crate) fn check_table_name(name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    if starts_well && name.len() <= NAME_BYTES_MAX && name.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        format!("table name {name:?}"),
+        format!(
+            "use up to {NAME_BYTES_MAX} letters, digits, '_' and '-', and don't begin with '-'"
+        ),
+    ))
+}
+
+/// Refuses columns that cannot be stored, or not under that name.
+pub(crate) fn check_columns(schema: &Schema) -> Result<()> {
+    if schema.fields().is_empty() {
+        return Err(Error::invalid("table", "a table needs at least one column"));
+    }
+    let mut names = std::collections::BTreeSet::new();
+    for field in schema.fields() {
+        let name = field.name();
+        let refuse = |reason: &str| Err(Error::invalid(format!("column {name:?}"), reason));
+        if name.is_empty() || name.len() > COLUMN_BYTES_MAX {
+            return refuse("a name has 1 to 255 bytes");
+        }
+        if name.starts_with("__") || name.contains('.') || name.chars().any(char::is_control) {
+            return refuse("a name must not begin with '__', nor hold '.' or control characters");
+        }
+        if !names.insert(name.to_lowercase()) {
+            return refuse("there are two columns of that name (case does not tell them apart)");
+        }
+    }
+    check_schema(schema)
+}
+
+/// Replaces a file: the old content or the new survives a crash.
+pub(crate) fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
+    let directory: PathBuf = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let fresh = path.with_extension("tmp");
+    let written = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
+    written.map_err(Error::io("write", &fresh))?;
+    fs::rename(&fresh, path).map_err(Error::io("replace", path))?;
+    sync_directory(&directory)
+}
+
+fn corrupt(path: &Path, reason: String) -> Error {
+    Error::Corrupt {
+        path: path.to_path_buf(),
+        position: 0,
+        reason,
+    }
+}

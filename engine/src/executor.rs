@@ -1,0 +1,75 @@
+//! The threads that Lance's asynchronous calls run on, for callers that may or may not be asynchronous themselves.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::mpsc;
+
+use tokio::runtime::Runtime;
+
+use crate::error::{Error, Result};
+
+/// A store's own runtime. Blocking on it is safe from any thread, also from one of another runtime.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    runtime: Option<Runtime>,
+}
+
+impl Executor {
+    pub(crate) fn new(store: &Path) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("alluvium-io")
+            .enable_all()
+            .build()
+            .map_err(Error::io("start the threads of", store))?;
+        Ok(Self {
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Starts a future and gives the end at which its result arrives.
+    pub(crate) fn start<T, F>(&self, future: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::channel();
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(async move {
+                // Nobody waits any more when the receiver is gone.
+                let _ = sender.send(future.await);
+            });
+        }
+        Pending(receiver)
+    }
+
+    /// Runs a future to its end.
+    pub(crate) fn run<T, F>(&self, future: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        self.start(future).wait()
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        // A plain drop would block, which panics within another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A result that is being computed.
+#[derive(Debug)]
+pub(crate) struct Pending<T>(mpsc::Receiver<T>);
+
+impl<T> Pending<T> {
+    pub(crate) fn wait(self) -> Result<T> {
+        self.0.recv().map_err(|_| Error::Unavailable {
+            action: "finish a task",
+            state: "closing, or the task failed in a way that its log tells",
+        })
+    }
+}

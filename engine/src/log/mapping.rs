@@ -1,0 +1,54 @@
+//! Read-only memory maps of segments: the one place of the log with `unsafe` code.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use arrow_buffer::Buffer;
+use memmap2::{Mmap, MmapOptions};
+
+use crate::error::{Error, Result};
+
+/// A segment's file, mapped for reading over its whole length.
+///
+/// Arrow buffers cut from it keep the map alive, also after the segment's file was unlinked.
+#[derive(Debug, Clone)]
+pub(crate) struct Mapping {
+    map: Arc<Mmap>,
+}
+
+impl Mapping {
+    /// Maps the whole file.
+    pub(crate) fn new(file: &File, path: &Path, length: u64) -> Result<Self> {
+        let length = usize::try_from(length)
+            .map_err(|_| Error::invalid("segment size", "larger than the address space"))?;
+        // SAFETY: a map is sound while nobody changes the bytes that a reference looks at and the file
+        // keeps its length. Segments are written by their one owner with pwritev, only beyond the
+        // committed end, which no reader looks at before it is published; they are never truncated,
+        // and `length` is at most the file's, as the callers checked or allocated it.
+        let map =
+            unsafe { MmapOptions::new().len(length).map(file) }.map_err(Error::io("map", path))?;
+        Ok(Self { map: Arc::new(map) })
+    }
+
+    /// The mapped bytes in a range of positions, if the file has them.
+    pub(crate) fn bytes(&self, range: Range<u64>) -> Option<&[u8]> {
+        let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+        self.map.get(range)
+    }
+
+    /// An Arrow buffer over a range of positions, which shares the map's memory.
+    pub(crate) fn buffer(&self, range: Range<u64>) -> Option<Buffer> {
+        let bytes = self.bytes(range)?;
+        let start = NonNull::from(bytes).cast::<u8>();
+        // SAFETY: `start` is valid for `bytes.len()` bytes for as long as the map lives, and the
+        // buffer holds the map.
+        Some(unsafe {
+            Buffer::from_custom_allocation(start, bytes.len(), Arc::clone(&self.map) as _)
+        })
+    }
+}

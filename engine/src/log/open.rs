@@ -1,0 +1,283 @@
+//! Opening a log: recovery for its writer, a snapshot for a reader.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::append::{Log, LogOptions, Shared, Writer, create_directory, now_us};
+use super::block::{BLOCK_BYTES, SegmentHeader};
+use super::recovery::{self, ValidPrefix};
+use super::segment::{FRAMES_START, Segment};
+use super::sync::Syncer;
+use crate::error::{Error, Result};
+
+/// How often a reader starts anew when segments are released under its feet.
+const READ_ATTEMPTS: usize = 10;
+
+/// What opening found.
+struct Found {
+    segments: Vec<Arc<Segment>>,
+    /// The valid frames of the last segment.
+    prefix: ValidPrefix,
+    /// Below this everything is known to have been durable.
+    synced_offset: u64,
+}
+
+impl Log {
+    /// Opens a log for appending, creating it if there is none.
+    ///
+    /// A torn tail is cut and made unreadable for ever, what remains is made durable. Damage to frames
+    /// that are known to have been durable is [`Error::Corrupt`]. Rows from `keep_until` on are cut too.
+    pub(crate) fn open(
+        options: LogOptions,
+        schema_id: u16,
+        keep_until: Option<u64>,
+    ) -> Result<Self> {
+        create_directory(&options.directory)?;
+        if let Some(limit) = keep_until {
+            cut_segments(&options.directory, limit)?;
+        }
+        let mut segments = open_segments(&options, true)?;
+        if segments.is_empty() {
+            segments.push(Arc::new(first_segment(&options, schema_id)?));
+        }
+        let mut found = examine(segments, keep_until)?;
+        repair(&mut found, keep_until.is_some())?;
+        let next_sequence = found.segments.iter().map(|s| s.header.sequence).max();
+        let active = last(&found.segments, &options.directory)?;
+        let mut log = Self::assemble(options, &found, found.prefix.end_offset);
+        let mut writer = Writer {
+            active,
+            prefix: found.prefix,
+            last_timestamp_us: found.prefix.timestamp_us_max,
+            next_sequence: next_sequence.unwrap_or(0) + 1,
+            schema_id,
+        };
+        log.write_barrier(&mut writer)?;
+        *log.writer.get_mut() = Some(writer);
+        log.syncer = Some(Syncer::new(Arc::clone(&log.shared)));
+        Ok(log)
+    }
+
+    /// Fails when a frame of the active segment is damaged that is known to have been durable. A frame that
+    /// another process is writing right now is not taken for one.
+    pub(crate) fn check_tail(&self) -> Result<()> {
+        let Some(active) = self.shared.segments.read().last().map(Arc::clone) else {
+            return Ok(());
+        };
+        if active.footer().is_some() {
+            return Ok(());
+        }
+        let prefix = recovery::scan(&active, u64::MAX);
+        let survivors = recovery::survivors(&active, &prefix);
+        let damage = recovery::check_no_damage(&active, &prefix, &survivors);
+        match recovery::scan(&active, u64::MAX).end_offset > prefix.end_offset {
+            true => Ok(()),
+            false => damage,
+        }
+    }
+
+    /// Opens a log for reading what is committed now, also while another process writes it.
+    ///
+    /// The durable offset is the lowest that it can be: what frames and footers say of it.
+    pub(crate) fn open_read_only(options: LogOptions) -> Result<Self> {
+        for attempt in 1.. {
+            let found = open_segments(&options, false).and_then(|segments| examine_live(segments));
+            match found {
+                Err(Error::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound && attempt < READ_ATTEMPTS => {
+                }
+                Err(error) => return Err(error),
+                Ok(found) => {
+                    let durable = found.synced_offset;
+                    return Ok(Self::assemble(options, &found, durable));
+                }
+            }
+        }
+        Err(Error::invalid("log", "could not be read"))
+    }
+
+    fn assemble(options: LogOptions, found: &Found, durable: u64) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                options,
+                segments: RwLock::new(found.segments.clone()),
+                committed: AtomicU64::new(found.prefix.end_offset),
+                position: AtomicU64::new(found.prefix.end_position),
+                durable: AtomicU64::new(durable),
+                syncing: Mutex::new(()),
+                poison: OnceLock::new(),
+            }),
+            writer: Mutex::new(None),
+            syncer: None,
+        }
+    }
+}
+
+fn last(segments: &[Arc<Segment>], directory: &Path) -> Result<Arc<Segment>> {
+    let last = segments.last().map(Arc::clone);
+    last.ok_or_else(|| Error::invalid(format!("log {}", directory.display()), "has no segment"))
+}
+
+fn first_segment(options: &LogOptions, schema_id: u16) -> Result<Segment> {
+    Segment::create(
+        &options.directory,
+        SegmentHeader {
+            table_id: options.table_id,
+            sequence: 1,
+            base_offset: 0,
+            capacity: options.segment_bytes,
+            created_us: now_us(),
+            kind: options.kind,
+            schema_id,
+        },
+    )
+}
+
+fn open_segments(options: &LogOptions, writable: bool) -> Result<Vec<Arc<Segment>>> {
+    let paths = recovery::segment_paths(&options.directory, writable)?;
+    let open = |path: &std::path::PathBuf| {
+        let segment = Segment::open(path, writable)?;
+        if segment.header.table_id != options.table_id || segment.header.kind != options.kind {
+            return Err(segment.corrupt(0, "the segment belongs to another table or log"));
+        }
+        Ok(Arc::new(segment))
+    };
+    paths.iter().map(open).collect()
+}
+
+/// The valid frames of a segment: what its footer says, or else what a scan finds.
+fn prefix_of(segment: &Segment, keep_until: Option<u64>) -> ValidPrefix {
+    match segment.footer() {
+        Some(footer) => ValidPrefix::sealed(footer, segment.frames_end()),
+        None => recovery::scan(segment, keep_until.unwrap_or(u64::MAX)),
+    }
+}
+
+/// Walks the segments up to where the valid frames end, and fails on damage.
+fn examine(segments: Vec<Arc<Segment>>, keep_until: Option<u64>) -> Result<Found> {
+    let mut found = walk(segments.clone(), keep_until)?;
+    let Some(active) = found.segments.last() else {
+        return Ok(found);
+    };
+    let lost = segments.get(found.segments.len()..).unwrap_or_default();
+    let known = lost.iter().map(|s| known_synced(s)).max().unwrap_or(0);
+    if known > found.prefix.end_offset {
+        let reason = format!(
+            "no valid frame for offset {}, though offsets below {known} were durable",
+            found.prefix.end_offset
+        );
+        return Err(active.corrupt(found.prefix.end_position, reason));
+    }
+    for segment in lost {
+        tracing::warn!(segment = %segment.path.display(), "removed: power was lost before the rows in front of it were durable");
+        segment.release()?;
+    }
+    found.synced_offset = found.synced_offset.max(known);
+    Ok(found)
+}
+
+/// As [`examine`], for a log that another process may be writing: what doesn't follow isn't there yet.
+fn examine_live(segments: Vec<Arc<Segment>>) -> Result<Found> {
+    walk(segments, None)
+}
+
+/// The highest offset below which a segment proves that everything was durable.
+fn known_synced(segment: &Segment) -> u64 {
+    match segment.footer() {
+        // A segment is sealed only after it and all before it were synced.
+        Some(footer) => footer.end_offset,
+        None => recovery::scan(segment, u64::MAX).synced_offset,
+    }
+}
+
+fn walk(segments: Vec<Arc<Segment>>, keep_until: Option<u64>) -> Result<Found> {
+    let base_offset = segments.first().map_or(0, |s| s.header.base_offset);
+    let mut found = Found {
+        segments: Vec::with_capacity(segments.len()),
+        prefix: ValidPrefix::empty(base_offset),
+        synced_offset: 0,
+    };
+    for segment in segments {
+        let expected = found.prefix.end_offset;
+        let is_first = found.segments.is_empty();
+        if segment.header.base_offset != expected && !is_first {
+            let sealed_before = found.segments.last().is_some_and(|s| s.footer().is_some());
+            if sealed_before || segment.header.base_offset < expected {
+                let reason = format!("the segment before it ends at offset {expected}");
+                return Err(segment.corrupt(0, reason));
+            }
+            break;
+        }
+        found.prefix = prefix_of(&segment, keep_until);
+        let synced = segment
+            .footer()
+            .map_or(found.prefix.synced_offset, |f| f.end_offset);
+        found.synced_offset = found.synced_offset.max(synced);
+        found.segments.push(segment);
+    }
+    Ok(found)
+}
+
+/// Seals what is full, erases what was cut and makes the rest durable.
+fn repair(found: &mut Found, was_cut: bool) -> Result<()> {
+    let Some((active, full)) = found.segments.split_last() else {
+        return Ok(());
+    };
+    for segment in full.iter().filter(|s| s.footer().is_none()) {
+        let prefix = recovery::scan(segment, u64::MAX);
+        segment.sync()?;
+        segment.seal(prefix.footer(segment.header.sequence))?;
+    }
+    if active.footer().is_some() {
+        return Ok(());
+    }
+    let survivors = recovery::survivors(active, &found.prefix);
+    if !was_cut {
+        recovery::check_no_damage(active, &found.prefix, &survivors)?;
+    }
+    if !survivors.is_empty() {
+        tracing::warn!(
+            segment = %active.path.display(),
+            position = found.prefix.end_position,
+            frames = survivors.len(),
+            "cut frames that were not written whole"
+        );
+        recovery::erase(active, &survivors)?;
+        found.prefix.ends_in_barrier = false;
+    }
+    active.sync()
+}
+
+/// Removes the segments that begin at `limit` or later and takes the footer off the one that `limit` is in.
+fn cut_segments(directory: &Path, limit: u64) -> Result<()> {
+    for (index, path) in recovery::segment_paths(directory, true)?.iter().enumerate() {
+        let segment = Segment::open(path, true)?;
+        if index > 0 && segment.header.base_offset >= limit {
+            segment.release()?;
+        } else if segment.footer().is_some_and(|f| f.end_offset > limit) {
+            let zeros = [0u8; BLOCK_BYTES as usize];
+            segment.write_at(&mut [std::io::IoSlice::new(&zeros)], segment.frames_end())?;
+            segment.sync()?;
+        }
+    }
+    Ok(())
+}
+
+impl ValidPrefix {
+    /// What a footer says of its segment, which takes no more frames.
+    fn sealed(footer: &super::block::SegmentFooter, frames_end: u64) -> Self {
+        Self {
+            end_position: frames_end.max(FRAMES_START),
+            end_offset: footer.end_offset,
+            rows: footer.rows,
+            timestamp_us_min: footer.timestamp_us_min,
+            timestamp_us_max: footer.timestamp_us_max,
+            synced_offset: footer.end_offset,
+            ends_in_barrier: false,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Reading a log's committed frames in the order of their offsets.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+
+use super::append::Shared;
+use super::decode::decode;
+use super::frame::FrameHeader;
+use super::segment::{FRAMES_START, Segment};
+use crate::error::{Error, Result};
+
+/// A committed frame, in a segment that it keeps readable.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    pub(crate) header: FrameHeader,
+    segment: Arc<Segment>,
+    position: u64,
+}
+
+impl Frame {
+    /// The rows, their buffers being the segment's mapped memory. Checks the payload's checksum.
+    pub(crate) fn batch(&self, schema: SchemaRef) -> Result<RecordBatch> {
+        let payload = self
+            .segment
+            .payload(self.position, &self.header)
+            .ok_or_else(|| {
+                self.segment
+                    .corrupt(self.position, "the payload's checksum is wrong")
+            })?;
+        decode(&payload, schema).map_err(|e| self.segment.corrupt(self.position, e.to_string()))
+    }
+}
+
+/// A position in a log; [`LogReader::next_frame`] moves it on.
+#[derive(Debug)]
+pub(crate) struct LogReader {
+    shared: Arc<Shared>,
+    next_offset: u64,
+    cursor: Option<(Arc<Segment>, u64)>,
+}
+
+impl LogReader {
+    pub(crate) fn new(shared: Arc<Shared>, from: u64) -> Self {
+        Self {
+            shared,
+            next_offset: from,
+            cursor: None,
+        }
+    }
+
+    /// The next frame, or `None` when everything that is committed was read.
+    ///
+    /// The first frame is the one that holds the offset asked for, which may not be its first row.
+    pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>> {
+        while self.next_offset < self.shared.committed() {
+            let (segment, position) = self.locate()?;
+            let header = segment.frame_header(position).ok_or_else(|| {
+                let reason = format!("no valid frame for offset {}", self.next_offset);
+                segment.corrupt(position, reason)
+            })?;
+            let next = position + header.frame_bytes();
+            self.cursor = Some((Arc::clone(&segment), next));
+            if header.end_offset > self.next_offset {
+                self.next_offset = header.end_offset;
+                return Ok(Some(Frame {
+                    header,
+                    segment,
+                    position,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The segment that holds the next offset, and where in it to go on.
+    fn locate(&self) -> Result<(Arc<Segment>, u64)> {
+        let segment = self.shared.segment_of(self.next_offset).ok_or_else(|| {
+            Error::invalid(
+                format!("offset {}", self.next_offset),
+                "is no longer in the log; read it from the lake",
+            )
+        })?;
+        match &self.cursor {
+            Some((current, position)) if current.header.sequence == segment.header.sequence => {
+                Ok((segment, *position))
+            }
+            _ => Ok((segment, FRAMES_START)),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What a user can set, with its defaults.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use arrow_schema::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use crate::transform::{Limits, TransformSpec};
+
+/// What an acknowledged append survives. Whatever the mode, a process that is killed loses nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Durability {
+    /// The death of the process (SIGKILL included), not that of the machine. The fastest.
+    Buffered,
+    /// Power loss, all but what was appended in the last interval (and while its `fdatasync` ran).
+    /// The log is synced that often in the background.
+    Interval(Duration),
+    /// Power loss: an append returns once the disk has the rows. Producers that wait at the same time
+    /// share one `fdatasync`.
+    Sync,
+}
+
+impl Default for Durability {
+    /// [`Durability::Interval`] of 100 ms.
+    fn default() -> Self {
+        Self::Interval(Duration::from_millis(100))
+    }
+}
+
+/// How a new table is kept. Only the schema has no default.
+///
+/// ```
+/// # use std::{sync::Arc, time::Duration};
+/// # use arrow_schema::{DataType, Field, Schema};
+/// use alluvium::{Durability, TableOptions};
+///
+/// let schema = Schema::new(vec![Field::new("reading", DataType::Float64, false)]);
+/// let options = TableOptions::new(Arc::new(schema))
+///     .durability(Durability::Sync)
+///     .freshness(Duration::from_secs(5))
+///     .lake("s3://bucket/readings.lance")
+///     .storage_option("secret_access_key", "env:LAKE_SECRET");
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct TableOptions {
+    pub(crate) schema: SchemaRef,
+    pub(crate) transforms: Vec<TransformSpec>,
+    pub(crate) lake: Option<String>,
+    pub(crate) storage_options: BTreeMap<String, String>,
+    pub(crate) settings: Settings,
+}
+
+/// The options of a table that are numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    pub(crate) durability: Durability,
+    pub(crate) freshness: Duration,
+    pub(crate) segment_bytes: u64,
+    pub(crate) round_bytes: u64,
+    pub(crate) bucket: i32,
+    #[serde(default)]
+    pub(crate) limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            freshness: Duration::from_secs(30),
+            segment_bytes: 128 << 20,
+            round_bytes: 128 << 20,
+            bucket: 0,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl TableOptions {
+    /// A table with this schema and every default.
+    pub fn new(schema: SchemaRef) -> Self {
+        Self {
+            schema,
+            transforms: Vec::new(),
+            lake: None,
+            storage_options: BTreeMap::new(),
+            settings: Settings::default(),
+        }
+    }
+
+    /// The transforms that rows go through on their way to the lake, in this order. Default: none.
+    pub fn transforms(mut self, transforms: Vec<TransformSpec>) -> Self {
+        self.transforms = transforms;
+        self
+    }
+
+    /// The Lance dataset to tier into: a path or any URI that Lance takes (`s3://`, `file://`, ...).
+    /// Default: `lake/<table>.lance` in the store.
+    pub fn lake(mut self, uri: impl Into<String>) -> Self {
+        self.lake = Some(uri.into());
+        self
+    }
+
+    /// An option of the lake's object store, as Lance names it (`region`, `endpoint`, ...). It is kept in
+    /// the table's file as it is given; a value `env:NAME` stands for that environment variable when the
+    /// lake is opened, which keeps a secret out of the file.
+    pub fn storage_option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.storage_options.insert(name.into(), value.into());
+        self
+    }
+
+    /// How old a row may grow before it is tiered. Default: 30 s.
+    pub fn freshness(mut self, freshness: Duration) -> Self {
+        self.settings.freshness = freshness;
+        self
+    }
+
+    /// What an acknowledged append survives. Default: [`Durability::Interval`] of 100 ms.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.settings.durability = durability;
+        self
+    }
+
+    /// The size of a segment file in bytes, between 64 KiB and 4 GiB; a larger frame gets a larger one.
+    /// Default: 128 MiB.
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.settings.segment_bytes = bytes;
+        self
+    }
+
+    /// How many bytes may wait in the log before a round begins, fresh or not. Default: 128 MiB.
+    pub fn round_bytes(mut self, bytes: u64) -> Self {
+        self.settings.round_bytes = bytes;
+        self
+    }
+
+    /// The `__bucket` of this table's rows in the lake, which tells engines apart that tier into one
+    /// dataset. Default: 0.
+    pub fn bucket(mut self, bucket: i32) -> Self {
+        self.settings.bucket = bucket;
+        self
+    }
+
+    /// What a plugin may use at most. Default: [`Limits::default`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+}
+
+/// How a store is opened.
+///
+/// ```
+/// # let directory = tempfile::tempdir()?;
+/// let store = alluvium::StoreOptions::new().tiering(false).open(directory.path().join("store"))?;
+/// assert!(store.table_names()?.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct StoreOptions {
+    pub(crate) read_only: bool,
+    pub(crate) create: bool,
+    pub(crate) tiering: bool,
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            create: true,
+            tiering: true,
+            plugin_dirs: Vec::new(),
+        }
+    }
+}
+
+impl StoreOptions {
+    /// Every default.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens beside a writer, which may be another process: what was committed can be read, nothing is
+    /// changed, no lock is taken. Default: false.
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Whether a directory that is missing or empty becomes a store. Default: true.
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Whether rows are tiered in the background, by freshness and bytes. Without, they are tiered when
+    /// [`Table::flush_to_lake`](crate::Table::flush_to_lake) asks. Default: true.
+    pub fn tiering(mut self, tiering: bool) -> Self {
+        self.tiering = tiering;
+        self
+    }
+
+    /// A directory to look for standard plugins in, before the usual places.
+    pub fn plugin_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.plugin_dirs.push(directory.into());
+        self
+    }
+
+    /// Opens the store; see [`Store::open`](crate::Store::open).
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`](crate::Store::open).
+    pub fn open(self, path: impl AsRef<std::path::Path>) -> crate::Result<crate::Store> {
+        crate::Store::open_with(path.as_ref(), self)
+    }
+}

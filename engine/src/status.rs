@@ -1,0 +1,108 @@
+//! What people ask of a table.
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::log::now_us;
+use crate::options::Durability;
+use crate::table::TableInner;
+use crate::tier::dead_letters;
+
+/// How many of a table's rows are where, and how its tiering fares.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct TableStatus {
+    /// The table's name.
+    pub table: String,
+    /// Rows that were appended and can be read.
+    pub rows_committed: u64,
+    /// Rows that survive power loss. Seen from a reader beside the writer: at least that many.
+    pub rows_durable: u64,
+    /// Rows whose fate is settled: in the lake, dead or filtered.
+    pub rows_tiered: u64,
+    /// Rows that are committed and not tiered yet.
+    pub lag_rows: u64,
+    /// About how many bytes of the log those rows take.
+    pub lag_bytes: u64,
+    /// The age of the oldest of them in seconds; 0 when there is none.
+    pub lag_seconds: f64,
+    /// Segment files of the raw log.
+    pub segments: usize,
+    /// Bytes of those files.
+    pub log_bytes: u64,
+    /// Records that a transform failed on.
+    pub dead_letters: u64,
+    /// Records that a transform filtered out.
+    pub filtered: u64,
+    /// The lake.
+    pub lake_uri: String,
+    /// The lake's newest version; `None` when it is not there or cannot be reached.
+    pub lake_version: Option<u64>,
+    /// Why the last round failed, or why the lake cannot be asked.
+    pub last_error: Option<String>,
+    /// What an acknowledged append survives.
+    pub durability: Durability,
+    /// The transforms that rows go through.
+    pub transforms: Vec<TransformStatus>,
+}
+
+/// A transform, as it was registered.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct TransformStatus {
+    /// The transform's name.
+    pub name: String,
+    /// Its plugin's name or the path that it was registered from.
+    pub plugin: String,
+    /// SHA-256 of the plugin, in hex.
+    pub sha256: String,
+}
+
+pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
+    let context = &table.tierer.context;
+    let report = table.tierer.report();
+    let (rows_tiered, filtered, lake_version, lake_error) = match table.tierer.progress() {
+        Ok((progress, version)) => (progress.to, progress.filtered, version, None),
+        Err(error) => (
+            report.tiered,
+            report.filtered,
+            None,
+            Some(error.to_string()),
+        ),
+    };
+    let committed = table.raw.committed();
+    // A reader's snapshot of the log may be older than the lake.
+    let lag_from = rows_tiered.clamp(table.raw.first_offset(), committed);
+    let oldest = table.raw.read_from(lag_from).next_frame()?;
+    let lag_us = oldest.map_or(0, |f| now_us().saturating_sub(f.header.timestamp_us).max(0));
+    let letters = dead_letters::read(
+        &context.directory,
+        context.meta.table_id,
+        &context.schema,
+        rows_tiered,
+    )?;
+    let (segments, log_bytes) = table.raw.size();
+    let transform = |pinned: &crate::catalog::PinnedTransform| TransformStatus {
+        name: pinned.spec.name.clone(),
+        plugin: pinned.spec.plugin.clone(),
+        sha256: pinned.plugin_sha256.clone(),
+    };
+    Ok(TableStatus {
+        table: table.name.clone(),
+        rows_committed: committed.max(rows_tiered),
+        rows_durable: table.raw.durable().max(rows_tiered),
+        rows_tiered,
+        lag_rows: committed.saturating_sub(rows_tiered),
+        lag_bytes: table.raw.bytes_from(lag_from),
+        lag_seconds: lag_us as f64 / 1e6,
+        segments,
+        log_bytes,
+        dead_letters: letters.iter().map(|b| b.num_rows() as u64).sum(),
+        filtered,
+        lake_uri: context.lake.uri.clone(),
+        lake_version,
+        last_error: lake_error.or(report.last_error),
+        durability: context.meta.settings.durability,
+        transforms: context.meta.transforms.iter().map(transform).collect(),
+    })
+}

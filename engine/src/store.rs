@@ -1,0 +1,386 @@
+//! A store: a directory of tables, open for writing in one process and for reading in any.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use parking_lot::Mutex;
+
+use crate::catalog::{self, PinnedTransform, TableMeta};
+use crate::error::{Error, Result};
+use crate::executor::Executor;
+use crate::lock::StoreLock;
+use crate::log::{Log, sync_directory};
+use crate::options::{StoreOptions, TableOptions};
+use crate::plugins;
+use crate::read::query::{self, QueryResult, Source};
+use crate::table::{Table, TableInner, raw_options};
+use crate::tier::lake::Lake;
+use crate::tier::scheduler::Scheduler;
+use crate::tier::tierer::TierContext;
+use crate::transform::{Chain, PluginHost};
+
+const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+/// The ending of a table's directory that is still being made.
+const UNFINISHED: &str = ".new";
+
+/// An open store. Cheap to clone; it is closed when [`Store::close`] is called or the last clone is dropped.
+///
+/// ```
+/// use std::sync::Arc;
+/// use alluvium::{Store, TableOptions};
+/// use arrow_array::{Int64Array, RecordBatch};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("store");
+/// let batch = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2, 3])) as _)])?;
+/// let store = Store::open(&path)?;
+/// let table = store.create_table("numbers", TableOptions::new(batch.schema()))?;
+/// assert_eq!(table.append(&batch)?.offsets(), 0..3);
+/// table.flush_to_lake()?;
+/// let mut rows = store.query("SELECT n, __offset FROM numbers WHERE n > 1")?;
+/// assert_eq!(rows.next().transpose()?.map(|b| b.num_rows()), Some(2));
+/// store.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    plugin_dirs: Vec<PathBuf>,
+    /// `None` when the store is open read-only.
+    scheduler: Option<Arc<Scheduler>>,
+    tables: Mutex<BTreeMap<String, Arc<TableInner>>>,
+    host: PluginHost,
+    executor: Arc<Executor>,
+    /// Released last, by being the last field.
+    _lock: Option<StoreLock>,
+}
+
+impl Store {
+    /// Opens a store for writing, making one of a directory that is missing or empty. Logs are recovered,
+    /// and tiering goes on where it stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] when another process has it open, [`Error::NotAStore`] for a directory of something
+    /// else, [`Error::Corrupt`] for a damaged log.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path.as_ref(), StoreOptions::default())
+    }
+
+    pub(crate) fn open_with(path: &Path, options: StoreOptions) -> Result<Self> {
+        if !tables_directory(path).is_dir() {
+            make_store(path, &options)?;
+        }
+        let path = path.canonicalize().map_err(Error::io("find", path))?;
+        let lock = (!options.read_only)
+            .then(|| StoreLock::acquire(&path))
+            .transpose()?;
+        let scheduler = (!options.read_only)
+            .then(|| Scheduler::start(&path, options.tiering))
+            .transpose()?;
+        let store = Self {
+            inner: Arc::new(Inner {
+                plugin_dirs: options.plugin_dirs,
+                scheduler: scheduler.map(Arc::new),
+                tables: Mutex::default(),
+                host: PluginHost::new()?,
+                executor: Arc::new(Executor::new(&path)?),
+                path,
+                _lock: lock,
+            }),
+        };
+        if !options.read_only {
+            store.remove_unfinished()?;
+            for name in store.table_names()? {
+                store.table(&name)?;
+            }
+        }
+        Ok(store)
+    }
+
+    /// The tables' names, sorted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the directory cannot be read.
+    pub fn table_names(&self) -> Result<Vec<String>> {
+        let names = self.directory_names()?;
+        Ok(names
+            .into_iter()
+            .filter(|name| !name.ends_with(UNFINISHED))
+            .collect())
+    }
+
+    /// Opens a table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TableNotFound`]; for a read-only store [`Error::Corrupt`] too.
+    pub fn table(&self, name: &str) -> Result<Table> {
+        let mut tables = self.inner.tables.lock();
+        if let Some(table) = tables.get(name) {
+            return Ok(self.handle(Arc::clone(table)));
+        }
+        catalog::check_table_name(name)?;
+        let directory = tables_directory(&self.inner.path).join(name);
+        if !directory.is_dir() {
+            return Err(Error::TableNotFound {
+                table: name.to_owned(),
+                tables: self.table_names()?,
+            });
+        }
+        let meta = TableMeta::read(&directory)?;
+        let context = self.context(name, directory, meta)?;
+        let read_only = self.inner.scheduler.is_none();
+        let table = Arc::new(TableInner::open(name, context, read_only)?);
+        if let Some(scheduler) = &self.inner.scheduler {
+            // A reader's table is a snapshot, made anew each time it is asked for.
+            scheduler.add(Arc::clone(&table));
+            tables.insert(name.to_owned(), Arc::clone(&table));
+        }
+        Ok(self.handle(table))
+    }
+
+    /// Creates a table and its lake, or adopts a lake that has the same columns. Transforms are checked
+    /// against the schema, their plugins and assets copied into the store. The table is durable when this
+    /// returns; after a crash it is there whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TableExists`]; [`Error::Invalid`] for a name, a column or an option that cannot be;
+    /// [`Error::Plugin`] and [`Error::Transform`] for transforms that don't fit; [`Error::Lake`] and
+    /// [`Error::LakeMismatch`] for a lake that cannot be reached or has other columns.
+    pub fn create_table(&self, name: &str, options: TableOptions) -> Result<Table> {
+        catalog::check_table_name(name)?;
+        catalog::check_columns(&options.schema)?;
+        check_settings(&options)?;
+        let directory = tables_directory(&self.inner.path).join(name);
+        if directory.exists() {
+            let table = name.to_owned();
+            return Err(Error::TableExists { table });
+        }
+        if self.inner.scheduler.is_none() {
+            return Err(Error::Unavailable {
+                action: "create a table",
+                state: "open read-only",
+            });
+        }
+        let meta = self.register(&options)?;
+        let unfinished = directory.with_file_name(format!("{name}{UNFINISHED}"));
+        let context = self.context(
+            name,
+            unfinished.clone(),
+            self.write_table(&unfinished, meta)?,
+        )?;
+        let (lake, schema) = (context.lake, context.lake_schema);
+        self.inner
+            .executor
+            .run(async move { Lake::open_or_create(&lake, &schema).await.map(drop) })??;
+        fs::rename(&unfinished, &directory).map_err(Error::io("name the table", &directory))?;
+        sync_directory(&tables_directory(&self.inner.path))?;
+        self.table(name)
+    }
+
+    /// Runs one SELECT over the tables' lakes, each table under its name, in bounded memory. Rows that are
+    /// not tiered yet are not seen.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Query`] for SQL that is wrong or would change something; [`Error::Lake`] when a lake cannot be read.
+    pub fn query(&self, sql: &str) -> Result<QueryResult> {
+        let mut sources = Vec::new();
+        for name in self.table_names()? {
+            let directory = tables_directory(&self.inner.path).join(&name);
+            let meta = TableMeta::read(&directory)?;
+            sources.push(Source {
+                lake: meta.lake_options(&self.inner.path, &name),
+                schema: Some(meta.lake_schema(&directory)?),
+                name,
+            });
+        }
+        query::run(&self.inner.executor, sql.to_owned(), sources)
+    }
+
+    /// Waits for the rounds that run, makes every log durable and releases the lock. Rows that are not
+    /// tiered yet stay in the log and are when the store is next opened; call
+    /// [`Table::flush_to_lake`] before to leave none. Appends through other handles fail from here on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Poisoned`] when a log could not be made durable.
+    pub fn close(self) -> Result<()> {
+        self.inner.close()
+    }
+
+    fn handle(&self, table: Arc<TableInner>) -> Table {
+        Table {
+            inner: table,
+            scheduler: self.inner.scheduler.clone(),
+        }
+    }
+
+    fn context(&self, name: &str, directory: PathBuf, meta: TableMeta) -> Result<TierContext> {
+        Ok(TierContext {
+            schema: meta.schema(&directory)?,
+            lake_schema: meta.lake_schema(&directory)?,
+            lake: meta.lake_options(&self.inner.path, name),
+            store: self.inner.path.clone(),
+            host: self.inner.host.clone(),
+            executor: Arc::clone(&self.inner.executor),
+            directory,
+            meta,
+        })
+    }
+
+    /// Pins the transforms and finds out what they make of the schema.
+    fn register(&self, options: &TableOptions) -> Result<TableMeta> {
+        let (store, dirs) = (&self.inner.path, &self.inner.plugin_dirs);
+        let pin = |spec: &crate::TransformSpec| plugins::pin(store, spec.clone(), dirs);
+        let pinned = options
+            .transforms
+            .iter()
+            .map(pin)
+            .collect::<Result<Vec<_>>>()?;
+        let transformed = self.transformed_schema(&options.schema, &pinned, options)?;
+        catalog::check_columns(&transformed)?;
+        Ok(TableMeta::new(
+            options.settings.clone(),
+            options.lake.clone(),
+            options.storage_options.clone(),
+            pinned,
+            &options.schema,
+            &transformed,
+        ))
+    }
+
+    fn transformed_schema(
+        &self,
+        schema: &SchemaRef,
+        pinned: &[PinnedTransform],
+        options: &TableOptions,
+    ) -> Result<SchemaRef> {
+        if pinned.is_empty() {
+            return Ok(Arc::clone(schema));
+        }
+        let (store, host) = (&self.inner.path, &self.inner.host);
+        let bound = pinned
+            .iter()
+            .map(|p| plugins::bind(store, host, p))
+            .collect::<Result<_>>()?;
+        let limits = options.settings.limits.clone();
+        Ok(Chain::new(host, Arc::clone(schema), bound, limits)?.output_schema())
+    }
+
+    /// Writes a table's file and an empty log into a directory that doesn't count yet.
+    fn write_table(&self, directory: &Path, meta: TableMeta) -> Result<TableMeta> {
+        if directory.exists() {
+            fs::remove_dir_all(directory).map_err(Error::io("remove", directory))?;
+        }
+        crate::log::create_directory(directory)?;
+        meta.write(directory)?;
+        Log::open(
+            raw_options(&meta, directory),
+            catalog::FIRST_SCHEMA_ID,
+            None,
+        )?;
+        sync_directory(directory)?;
+        Ok(meta)
+    }
+
+    /// Removes the tables whose creation was interrupted.
+    fn remove_unfinished(&self) -> Result<()> {
+        for name in self.directory_names()? {
+            if name.ends_with(UNFINISHED) {
+                let path = tables_directory(&self.inner.path).join(name);
+                fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn directory_names(&self) -> Result<Vec<String>> {
+        let directory = tables_directory(&self.inner.path);
+        let entries = fs::read_dir(&directory).map_err(Error::io("list", &directory))?;
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(Error::io("list", &directory))?;
+            if entry.path().is_dir() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<()> {
+        if let Some(scheduler) = &self.scheduler {
+            scheduler.stop();
+        }
+        let tables = self.tables.lock();
+        tables.values().try_for_each(|table| table.raw.close())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(store = %self.path.display(), %error, "the store was not closed cleanly");
+        }
+    }
+}
+
+fn tables_directory(store: &Path) -> PathBuf {
+    store.join("tables")
+}
+
+/// Makes a store of a directory that is missing or empty.
+fn make_store(path: &Path, options: &StoreOptions) -> Result<()> {
+    let not_a_store = |reason: &str| Error::NotAStore {
+        path: path.to_path_buf(),
+        reason: reason.to_owned(),
+    };
+    if options.read_only || !options.create {
+        return Err(not_a_store(
+            "it has no folder \"tables\"; create a table first",
+        ));
+    }
+    let is_foreign = match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(source) => return Err(Error::io("list", path)(source)),
+    };
+    if is_foreign {
+        return Err(not_a_store(
+            "it holds other files; name a new or empty directory",
+        ));
+    }
+    crate::log::create_directory(&tables_directory(path))?;
+    sync_directory(path)
+}
+
+fn check_settings(options: &TableOptions) -> Result<()> {
+    let bytes = options.settings.segment_bytes;
+    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) || bytes % 4096 != 0 {
+        return Err(Error::invalid(
+            "segment_bytes",
+            format!("{bytes} is not a multiple of 4096 between 64 KiB and 4 GiB"),
+        ));
+    }
+    if let crate::Durability::Interval(interval) = options.settings.durability
+        && interval.is_zero()
+    {
+        return Err(Error::invalid("durability", "an interval of 0; use sync"));
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! A table: a schema, its log, its transforms and its lake.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Schema, SchemaRef};
+
+use crate::catalog::{FIRST_SCHEMA_ID, TableMeta};
+use crate::error::{Error, Result};
+use crate::log::{Log, LogKind, LogOptions};
+use crate::read::nearest::Nearest;
+use crate::status::TableStatus;
+use crate::tier::dead_letters;
+use crate::tier::scheduler::Scheduler;
+use crate::tier::tierer::{TierContext, Tierer};
+use crate::verify::VerifyReport;
+
+/// A handle on a table of an open [`Store`](crate::Store); cheap to clone, and safe to share between threads.
+///
+/// What is appended is readable at once, tiered into the table's Lance dataset in the background, and
+/// released from the log when it is safe there.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub(crate) inner: Arc<TableInner>,
+    /// `None` when the store is open read-only.
+    pub(crate) scheduler: Option<Arc<Scheduler>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct TableInner {
+    pub(crate) name: String,
+    pub(crate) raw: Log,
+    pub(crate) tierer: Tierer,
+}
+
+/// What [`Table::append`] gives: the rows' offsets, and a way to wait for them to be durable.
+#[derive(Debug)]
+#[must_use = "rows survive power loss only once `wait` returned, unless the table's durability is Sync"]
+pub struct Ticket {
+    offsets: Range<u64>,
+    table: Arc<TableInner>,
+}
+
+impl Ticket {
+    /// The rows' numbers in the table: 0, 1, 2, ... in the order in which they were appended.
+    #[must_use]
+    pub fn offsets(&self) -> Range<u64> {
+        self.offsets.clone()
+    }
+
+    /// Returns once the rows survive power loss, forcing an `fdatasync` unless one has covered them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`] or [`Error::Io`] when the disk fails: then it is not known whether they do.
+    pub fn wait(&self) -> Result<()> {
+        self.table.raw.sync_through(self.offsets.end)
+    }
+}
+
+impl Table {
+    /// The table's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The columns that are appended.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.inner.tierer.context.schema)
+    }
+
+    /// The columns of the lake: the table's, what the transforms make of them, and `__bucket`, `__offset`
+    /// and `__timestamp` (of the append, microseconds UTC).
+    #[must_use]
+    pub fn lake_schema(&self) -> SchemaRef {
+        Arc::clone(&self.inner.tierer.context.lake_schema)
+    }
+
+    /// The Lance dataset that the table is tiered into: a path, or the URI that it was created with.
+    #[must_use]
+    pub fn lake_uri(&self) -> &str {
+        &self.inner.tierer.context.lake.uri
+    }
+
+    /// Appends a batch: all of its rows or, on an error, none.
+    ///
+    /// When this returns the rows are readable and survive the death of the process, and with
+    /// [`Durability::Sync`](crate::Durability) power loss too; [`Ticket::wait`] waits for that in the other
+    /// modes. The batch's columns must be the table's, in its order; its buffers are written as they are.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::SchemaMismatch`] and [`Error::RecordTooLarge`]: nothing was written.
+    /// - [`Error::Io`]: a new segment could not be made, as when the disk is full. Nothing was written; the
+    ///   call can be repeated.
+    /// - [`Error::Poisoned`]: a write or fsync failed, now or earlier; see there.
+    /// - [`Error::Unavailable`]: the store is closed or open read-only.
+    pub fn append(&self, batch: &RecordBatch) -> Result<Ticket> {
+        self.check_batch(batch)?;
+        // A batch that doesn't carry the schema's metadata is as good.
+        let appended = self.inner.raw.append(batch, FIRST_SCHEMA_ID)?;
+        Ok(Ticket {
+            offsets: appended.base_offset..appended.end_offset,
+            table: Arc::clone(&self.inner),
+        })
+    }
+
+    fn check_batch(&self, batch: &RecordBatch) -> Result<()> {
+        let context = &self.inner.tierer.context;
+        match mismatch(&context.schema, batch) {
+            None => Ok(()),
+            Some(reason) => Err(Error::SchemaMismatch {
+                table: self.inner.name.clone(),
+                reason,
+            }),
+        }
+    }
+
+    /// Returns once everything that was appended before survives power loss.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ticket::wait`].
+    pub fn sync(&self) -> Result<()> {
+        self.inner.raw.sync_through(self.inner.raw.committed())
+    }
+
+    /// Tiers everything that was appended before, and returns once it is in the lake: one past the last
+    /// offset that is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tiering`] with the reason when a round fails. The log keeps the rows, and tiering goes on
+    /// trying in the background.
+    pub fn flush_to_lake(&self) -> Result<u64> {
+        let scheduler = self.scheduler.as_ref().ok_or(Error::Unavailable {
+            action: "tier",
+            state: "open read-only",
+        })?;
+        let wanted = self.inner.tierer.want(self.inner.raw.committed());
+        scheduler.wake();
+        self.inner.tierer.wait(&wanted)
+    }
+
+    /// What people ask of a table: how many rows are where, and what went wrong last.
+    ///
+    /// # Errors
+    ///
+    /// None for a lake that cannot be reached: its error is in the status.
+    pub fn status(&self) -> Result<TableStatus> {
+        crate::status::of(&self.inner)
+    }
+
+    /// Reads every frame of the logs and every offset of the lake, and lists what does not hold.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be found out, as when the lake is unreachable; damage is not an error but a problem
+    /// in the report.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        crate::verify::of(&self.inner)
+    }
+
+    /// The records that a transform failed on and whose round is in the lake, oldest first: the table's
+    /// columns, `__offset`, `__timestamp`, `__transform`, `__plugin` (its SHA-256) and `__error`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] for a damaged log, [`Error::Lake`] when the lake cannot tell how far it is.
+    pub fn dead_letters(&self) -> Result<Vec<RecordBatch>> {
+        let context = &self.inner.tierer.context;
+        let (progress, _) = self.inner.tierer.progress()?;
+        dead_letters::read(
+            &context.directory,
+            context.meta.table_id,
+            &context.schema,
+            progress.to,
+        )
+    }
+
+    /// The `k` rows of the lake whose `column` is nearest to a vector or a text, nearest first, with a
+    /// column `_distance` (cosine). Exact: every row is compared.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when there is no such column, or, for a text, no transform that makes the column
+    /// out of text; [`Error::Query`] when the vector's length is another.
+    pub fn nearest(&self, column: &str, to: &Nearest, k: usize) -> Result<RecordBatch> {
+        crate::read::nearest::find(&self.inner, column, to, k)
+    }
+}
+
+impl TableInner {
+    /// Opens a table's log and prepares its tierer.
+    pub(crate) fn open(name: &str, context: TierContext, read_only: bool) -> Result<Self> {
+        let options = raw_options(&context.meta, &context.directory);
+        let raw = match read_only {
+            true => Log::open_read_only(options)?,
+            false => Log::open(options, FIRST_SCHEMA_ID, None)?,
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            raw,
+            tierer: Tierer::new(context),
+        })
+    }
+}
+
+/// How a table's raw log is kept.
+pub(crate) fn raw_options(meta: &TableMeta, directory: &Path) -> LogOptions {
+    LogOptions {
+        directory: directory.join(LogKind::Raw.directory()),
+        table_id: meta.table_id,
+        kind: LogKind::Raw,
+        segment_bytes: meta.settings.segment_bytes,
+        durability: meta.settings.durability,
+    }
+}
+
+/// What keeps a batch out of a table of this schema. A batch may declare a column nullable that holds no nulls.
+fn mismatch(schema: &Schema, batch: &RecordBatch) -> Option<String> {
+    let (expected, found) = (schema.fields(), batch.schema_ref().fields());
+    if expected.len() != found.len() {
+        return Some(format!(
+            "it has {} columns instead of {}",
+            found.len(),
+            expected.len()
+        ));
+    }
+    let columns = expected.iter().zip(found).zip(batch.columns());
+    for ((expected, found), column) in columns {
+        let name = expected.name();
+        if name != found.name() {
+            return Some(format!(
+                "column {:?} stands where {name:?} should",
+                found.name()
+            ));
+        }
+        if !expected.data_type().equals_datatype(found.data_type()) {
+            let (has, should) = (found.data_type(), expected.data_type());
+            return Some(format!("column {name:?} is {has} instead of {should}"));
+        }
+        if !expected.is_nullable() && column.null_count() > 0 {
+            return Some(format!("column {name:?} must not be null, and has nulls"));
+        }
+    }
+    None
+}

@@ -1,0 +1,293 @@
+//! One Lance dataset that tables are tiered into: everything that is known of Lance, and nothing of logs.
+//!
+//! Rounds go in exactly once ([`Lake::commit`]), what was committed survives power loss ([`durable`]), and the dataset
+//! itself tells where a table goes on ([`Lake::progress`]).
+
+mod durable;
+mod only;
+mod options;
+mod progress;
+mod round;
+mod schema;
+#[cfg(test)]
+pub(crate) mod tests;
+mod told;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_schema::{Schema, SchemaRef};
+use lance::Dataset;
+use lance::dataset::CommitBuilder;
+use lance::dataset::builder::DatasetBuilder;
+use lance::dataset::transaction::{Operation, Transaction};
+use lance::session::Session;
+use lance_io::object_store::{ObjectStoreParams, StorageOptionsAccessor};
+use lance_table::io::commit::{CommitHandler, commit_handler_from_url};
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::{Error, Result};
+use durable::LocalCommit;
+use only::OnlyAt;
+pub(crate) use options::LakeOptions;
+use options::Place;
+pub(crate) use progress::{BUCKET_COLUMN, OFFSET_COLUMN, Progress, Round, TransformRecord};
+use progress::{Found, Known};
+pub(crate) use round::{Outcome, Written};
+pub(crate) use told::Told;
+
+/// How much of a lake's indices and metadata is kept in memory: Lance's own defaults are 6 GiB and 1 GiB.
+const INDEX_CACHE_BYTES: usize = 256 << 20;
+const METADATA_CACHE_BYTES: usize = 64 << 20;
+
+/// How long a store may take to tell a lake's newest version.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// A handle on a lake, reading one version of it until refreshed.
+pub(crate) struct Lake {
+    place: Place,
+    handler: Arc<dyn CommitHandler>,
+    dataset: Dataset,
+    known: Mutex<HashMap<(Uuid, i32), Known>>,
+}
+
+impl fmt::Debug for Lake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lake")
+            .field("uri", &self.uri())
+            .field("version", &self.version())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The way to a lake that may or may not be there.
+struct Access {
+    place: Place,
+    params: ObjectStoreParams,
+    handler: Arc<dyn CommitHandler>,
+    session: Arc<Session>,
+}
+
+impl Access {
+    async fn new(options: &LakeOptions) -> Result<Self> {
+        let place = Place::new(&options.uri)?;
+        let accessor = StorageOptionsAccessor::with_static_options(options.resolve()?);
+        let params = ObjectStoreParams {
+            storage_options_accessor: Some(Arc::new(accessor)),
+            ..ObjectStoreParams::default()
+        };
+        let handler: Arc<dyn CommitHandler> = match &place.root {
+            Some(root) => Arc::new(LocalCommit { root: root.clone() }),
+            None => {
+                let handler = commit_handler_from_url(&place.address, &Some(params.clone())).await;
+                handler.map_err(error("open", &place))?
+            }
+        };
+        let session = Arc::new(Session::new(
+            INDEX_CACHE_BYTES,
+            METADATA_CACHE_BYTES,
+            Arc::default(),
+        ));
+        Ok(Self {
+            place,
+            params,
+            handler,
+            session,
+        })
+    }
+
+    async fn open(&self) -> Result<Option<Lake>> {
+        let opened = DatasetBuilder::from_uri(&self.place.address)
+            .with_store_params(self.params.clone())
+            .with_commit_handler(self.handler.clone())
+            .with_session(self.session.clone())
+            .load();
+        let opened = in_time(opened).await;
+        match opened {
+            Ok(dataset) => Ok(Some(self.lake(dataset))),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(cause) => Err(error("open", &self.place)(cause)),
+        }
+    }
+
+    fn lake(&self, dataset: Dataset) -> Lake {
+        Lake {
+            place: self.place.clone(),
+            handler: self.handler.clone(),
+            dataset,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Makes the first version. Someone else may be faster: then `false`.
+    async fn make(&self, schema: &Schema) -> Result<bool> {
+        let schema =
+            lance::datatypes::Schema::try_from(schema).map_err(error("create", &self.place))?;
+        let fragments = Vec::new();
+        let operation = Operation::Overwrite {
+            fragments,
+            schema,
+            config_upsert_values: None,
+            initial_bases: None,
+        };
+        let first = Arc::new(OnlyAt::new(1, self.handler.clone()));
+        let directories = self.place.root.as_deref().map(durable::missing);
+        let made = CommitBuilder::new(self.place.address.as_str())
+            .use_stable_row_ids(true)
+            .with_store_params(self.params.clone())
+            .with_session(self.session.clone())
+            .with_commit_handler(first)
+            .with_max_retries(1)
+            .execute(Transaction::new(0, operation, None))
+            .await;
+        match made {
+            Ok(_) => {}
+            Err(
+                lance::Error::CommitConflict { .. } | lance::Error::DatasetAlreadyExists { .. },
+            ) => return Ok(false),
+            Err(cause) => return Err(error("create", &self.place)(cause)),
+        }
+        if let Some(directories) = directories {
+            durable::sync_directories(directories).await?;
+        }
+        Ok(true)
+    }
+}
+
+impl Lake {
+    /// Opens a lake at its newest version; `None` when there is no dataset yet.
+    pub(crate) async fn open(options: &LakeOptions) -> Result<Option<Self>> {
+        Access::new(options).await?.open().await
+    }
+
+    /// Creates an empty lake: stable row ids, the stable storage version. It survives power loss once this returned.
+    #[cfg(test)]
+    pub(crate) async fn create(options: &LakeOptions, schema: &Schema) -> Result<Self> {
+        let access = Access::new(options).await?;
+        let made = access.make(schema).await?;
+        match access.open().await? {
+            Some(lake) if made => Ok(lake),
+            _ => Err(error("create", &access.place)(
+                lance::Error::dataset_already_exists(&access.place.shown),
+            )),
+        }
+    }
+
+    /// Opens the lake or creates it; refuses one whose columns don't take this schema's rows, and shows the difference.
+    pub(crate) async fn open_or_create(options: &LakeOptions, schema: &Schema) -> Result<Self> {
+        let access = Access::new(options).await?;
+        let mut lake = access.open().await?;
+        if lake.is_none() {
+            access.make(schema).await?;
+            lake = access.open().await?;
+        }
+        let Some(lake) = lake else {
+            let uri = access.place.shown.clone();
+            return Err(error("open", &access.place)(
+                lance::Error::dataset_not_found(uri, "it was just created".into()),
+            ));
+        };
+        lake.accepts(schema)?;
+        Ok(lake)
+    }
+
+    /// Whether rows of this schema can be appended: the same columns by name, type and nullability.
+    pub(crate) fn accepts(&self, schema: &Schema) -> Result<()> {
+        match schema::difference(schema, &self.schema()) {
+            None => Ok(()),
+            Some(reason) => Err(Error::LakeMismatch {
+                uri: self.uri().to_owned(),
+                reason,
+            }),
+        }
+    }
+
+    /// How far a table is in the lake as of the version that this handle reads, which is the newest one after
+    /// [`Lake::open`] and [`Lake::refresh`]. On a local lake, what this tells survives power loss.
+    pub(crate) async fn progress(&self, table_id: Uuid, bucket: i32) -> Result<Progress> {
+        Ok(self.find(table_id, bucket).await?.progress)
+    }
+
+    async fn find(&self, table_id: Uuid, bucket: i32) -> Result<Found> {
+        let key = (table_id, bucket);
+        let known = self.known.lock().get(&key).cloned();
+        let now = self.version();
+        if let Some((as_of, found)) = &known
+            && *as_of == now
+        {
+            return Ok(found.clone());
+        }
+        // Whoever committed this version may have been killed before it was synced.
+        if let Some(root) = &self.place.root {
+            durable::sync_version(root, self.dataset.manifest_location()).await?;
+        }
+        let found = progress::find(&self.dataset, table_id, bucket, known).await;
+        let found = found.map_err(self.error("read the progress from"))?;
+        self.known.lock().insert(key, (now, found.clone()));
+        Ok(found)
+    }
+
+    /// Goes on to the newest version.
+    pub(crate) async fn refresh(&mut self) -> Result<()> {
+        let before = self.version();
+        let newest = in_time(self.dataset.checkout_latest()).await;
+        newest.map_err(self.error("refresh"))?;
+        if self.version() < before {
+            // Another dataset is in its place.
+            self.known.lock().clear();
+        }
+        Ok(())
+    }
+
+    /// The version that this handle reads.
+    pub(crate) fn version(&self) -> u64 {
+        self.dataset.version_id()
+    }
+
+    /// Where the lake is, without credentials.
+    pub(crate) fn uri(&self) -> &str {
+        &self.place.shown
+    }
+
+    /// The lake's columns.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::from(self.dataset.schema()))
+    }
+
+    /// The dataset at the version that this handle reads, for reading and for maintenance. Whoever commits through it
+    /// to a local lake commits durably, but syncs new data files itself.
+    pub(crate) fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    fn error(&self, action: &'static str) -> impl FnOnce(lance::Error) -> Error + use<> {
+        error(action, &self.place)
+    }
+}
+
+fn error(action: &'static str, place: &Place) -> impl FnOnce(lance::Error) -> Error + use<> {
+    let uri = place.shown.clone();
+    move |source| Error::Lake {
+        action,
+        uri,
+        source: Box::new(Told(source)),
+    }
+}
+
+/// Gives up on a store that takes requests and never answers, where Lance would try for minutes.
+async fn in_time<T>(work: impl Future<Output = lance::Result<T>>) -> lance::Result<T> {
+    match tokio::time::timeout(ANSWER_WITHIN, Box::pin(work)).await {
+        Ok(done) => done,
+        Err(_) => Err(lance::Error::timeout(format!(
+            "no answer in {ANSWER_WITHIN:?}"
+        ))),
+    }
+}
+
+/// Whether an error says that there is no dataset, rather than no bucket or no permission.
+fn is_absent(error: &lance::Error) -> bool {
+    progress::is_missing(error) && !format!("{error:?}").contains("NoSuchBucket")
+}

@@ -1,0 +1,301 @@
+//! One round: rows are written beside the dataset, then committed once, or not at all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{ArrowError, SchemaRef};
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{Stream, StreamExt};
+use lance::dataset::transaction::{Operation, Transaction, TransactionBuilder};
+use lance::dataset::{CommitBuilder, InsertBuilder, WriteMode, WriteParams};
+use lance_table::format::Fragment;
+use parking_lot::Mutex;
+
+use super::only::OnlyAt;
+use super::progress::{Found, Progress, Round};
+use super::{Lake, durable};
+use crate::{Error, Result};
+
+/// A data file ends at the first of these.
+const ROWS_PER_FILE: usize = 1 << 20;
+const BYTES_PER_FILE: usize = 1 << 30;
+
+/// How often a commit is tried again when other writers were faster.
+const ATTEMPTS: u32 = 30;
+
+/// Rows that are in data files of no version: nobody sees them. Hand them to [`Lake::commit`] or [`Lake::discard`];
+/// when dropped, or after a crash, the files stay as garbage for the lake's cleanup.
+#[derive(Debug)]
+#[must_use = "the rows are not in the lake until they are committed"]
+pub(crate) struct Written {
+    fragments: Vec<Fragment>,
+    read_version: u64,
+    /// Rows in those files.
+    pub(crate) rows: u64,
+}
+
+impl Written {
+    /// The one transaction that makes these rows visible and records the round.
+    pub(super) fn transaction(&self, round: &Round) -> Transaction {
+        let operation = Operation::Append {
+            fragments: self.fragments.clone(),
+        };
+        TransactionBuilder::new(self.read_version, operation)
+            .transaction_properties(Some(Arc::new(round.properties())))
+            .build()
+    }
+}
+
+/// How a round ended. Either way its offsets are in the lake, exactly once, and on a local lake that survives power loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// This round's rows are in the lake.
+    Committed(Progress),
+    /// The offsets had been committed before; this round's rows were thrown away.
+    AlreadyCommitted(Progress),
+}
+
+/// Where the lake stands, seen from a round that wants in.
+enum Standing {
+    Open,
+    Ours(Progress),
+    Theirs(Progress),
+}
+
+impl Lake {
+    /// Writes rows to data files without committing them, in bounded memory: batches go to the files as they come.
+    /// On a local lake the files survive power loss once this returned. When the stream or the writing fails no file is left.
+    pub(crate) async fn write<S>(&self, batches: S) -> Result<Written>
+    where
+        S: Stream<Item = Result<RecordBatch>> + Send + 'static,
+    {
+        let mut batches = Box::pin(batches.filter(|batch| {
+            let empty = batch.as_ref().is_ok_and(|batch| batch.num_rows() == 0);
+            std::future::ready(!empty)
+        }));
+        let read_version = self.version();
+        let Some(first) = batches.next().await.transpose()? else {
+            return Ok(Written {
+                fragments: Vec::new(),
+                read_version,
+                rows: 0,
+            });
+        };
+        let failed = Arc::new(Mutex::new(None));
+        let rows = with_schema(
+            first.schema(),
+            futures::stream::iter([Ok(first)]).chain(batches),
+            failed.clone(),
+        );
+        let params = WriteParams {
+            mode: WriteMode::Append,
+            max_rows_per_file: ROWS_PER_FILE,
+            max_bytes_per_file: BYTES_PER_FILE,
+            skip_auto_cleanup: true,
+            ..WriteParams::default()
+        };
+        let dataset = Arc::new(self.dataset.clone());
+        let insert = InsertBuilder::new(dataset)
+            .with_params(&params)
+            .execute_uncommitted_stream(rows)
+            .await;
+        let transaction = match (insert, failed.lock().take()) {
+            (Ok(transaction), None) => transaction,
+            (_, Some(error)) => return Err(error),
+            (Err(error), None) => return Err(self.error("write to")(error)),
+        };
+        let Operation::Append { fragments } = transaction.operation else {
+            return Err(self.error("write to")(lance::Error::internal(
+                "an append became another operation",
+            )));
+        };
+        let rows = fragments
+            .iter()
+            .filter_map(|fragment| fragment.physical_rows)
+            .sum::<usize>() as u64;
+        let written = Written {
+            fragments,
+            read_version,
+            rows,
+        };
+        if let Some(root) = &self.place.root
+            && let Err(error) = durable::sync_data(root, &written.fragments).await
+        {
+            self.discard(written).await;
+            return Err(error);
+        }
+        Ok(written)
+    }
+
+    /// Deletes what [`Lake::write`] wrote, as far as it can: a file that can't be deleted is garbage for the lake's cleanup.
+    pub(crate) async fn discard(&self, written: Written) {
+        let Ok(store) = self.dataset.object_store(None).await else {
+            return;
+        };
+        for file in written
+            .fragments
+            .iter()
+            .flat_map(|fragment| &fragment.files)
+        {
+            let path = self.dataset.data_dir().join(file.path.as_str());
+            if let Err(error) = store.delete(&path).await {
+                tracing::warn!(lake = self.uri(), file = file.path, %error, "an uncommitted data file is left");
+            }
+            let stem = file.path.trim_end_matches(".lance");
+            match store
+                .remove_dir_all(self.dataset.data_dir().join(stem))
+                .await
+            {
+                Err(error) if !super::progress::is_missing(&error) => {
+                    tracing::warn!(lake = self.uri(), file = stem, %error, "uncommitted blob files are left");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Commits a round, or finds that its offsets are there already. Exactly once: a commit only ever follows directly on
+    /// a version up to which the whole history was searched for the round, so of two writers of one round one loses.
+    ///
+    /// On an error nothing was committed, unless the lake could not be asked any more; the data files are left then, and
+    /// [`Lake::progress`] tells once the lake is back.
+    pub(crate) async fn commit(&mut self, written: Written, round: &Round) -> Result<Outcome> {
+        let transaction = written.transaction(round);
+        let mut conflict = None;
+        for attempt in 0..ATTEMPTS {
+            self.refresh().await?;
+            match self.standing(round, &transaction.uuid).await {
+                Ok(Standing::Open) => {}
+                Ok(Standing::Ours(progress)) => return Ok(Outcome::Committed(progress)),
+                Ok(Standing::Theirs(progress)) => {
+                    self.discard(written).await;
+                    return Ok(Outcome::AlreadyCommitted(progress));
+                }
+                Err(error @ Error::LakeMismatch { .. }) => {
+                    self.discard(written).await;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+            match self.publish(&transaction).await {
+                Ok(()) => return Ok(Outcome::Committed(round.after)),
+                Err(error) if is_conflict(&error) => conflict = Some(error),
+                Err(error) => {
+                    return self
+                        .after_failure(error, written, round, &transaction)
+                        .await;
+                }
+            }
+            tokio::time::sleep(pause(attempt)).await;
+        }
+        self.discard(written).await;
+        let error = conflict.unwrap_or_else(|| lance::Error::internal("no attempt was made"));
+        Err(self.error("commit to")(error))
+    }
+
+    /// Commits on top of the version that this handle reads, and on no other.
+    pub(super) async fn publish(&mut self, transaction: &Transaction) -> Result<(), lance::Error> {
+        let next = self.version() + 1;
+        let only_next = Arc::new(OnlyAt::new(next, self.handler.clone()));
+        let committed = CommitBuilder::new(Arc::new(self.dataset.clone()))
+            .with_commit_handler(only_next.clone())
+            .with_max_retries(1)
+            .with_skip_auto_cleanup(true)
+            .execute(transaction.clone())
+            .await;
+        match committed {
+            // The handle that comes back commits through `only_next`: it is not kept.
+            Ok(_) => self.dataset.checkout_latest().await,
+            Err(_) if only_next.tripped() => Err(lance::Error::commit_conflict_source(
+                next,
+                "another writer was faster".into(),
+            )),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A commit failed, or its reply was lost: only the lake can tell which.
+    pub(super) async fn after_failure(
+        &mut self,
+        error: lance::Error,
+        written: Written,
+        round: &Round,
+        transaction: &Transaction,
+    ) -> Result<Outcome> {
+        let failure = self.error("commit to")(error);
+        if self.refresh().await.is_err() {
+            return Err(failure);
+        }
+        match self.standing(round, &transaction.uuid).await {
+            Ok(Standing::Ours(progress)) => Ok(Outcome::Committed(progress)),
+            Ok(Standing::Open | Standing::Theirs(_)) => {
+                self.discard(written).await;
+                Err(failure)
+            }
+            Err(_) => Err(failure),
+        }
+    }
+
+    async fn standing(&self, round: &Round, transaction: &str) -> Result<Standing> {
+        let Found {
+            progress,
+            transaction: by,
+        } = self.find(round.table_id, round.bucket).await?;
+        if by.as_deref() == Some(transaction) {
+            return Ok(Standing::Ours(progress));
+        }
+        if progress.to == round.from {
+            return Ok(Standing::Open);
+        }
+        if round.from < round.after.to && round.after.to <= progress.to {
+            return Ok(Standing::Theirs(progress));
+        }
+        Err(Error::LakeMismatch {
+            uri: self.uri().to_owned(),
+            reason: format!(
+                "bucket {} of table {} is there up to offset {}, and this round has offsets {} to {}: another engine may be \
+                 tiering a copy of this store (give it a bucket of its own), or the lake was rolled back",
+                round.bucket, round.table_id, progress.to, round.from, round.after.to
+            ),
+        })
+    }
+}
+
+fn is_conflict(error: &lance::Error) -> bool {
+    use lance::Error as E;
+    matches!(
+        error,
+        E::CommitConflict { .. }
+            | E::RetryableCommitConflict { .. }
+            | E::TooMuchWriteContention { .. }
+    )
+}
+
+/// Longer with each attempt, and not the same for any two writers.
+fn pause(attempt: u32) -> Duration {
+    let jitter = uuid::Uuid::new_v4().as_u128() as u64 % 1000;
+    let most = 10_u64 << attempt.min(7);
+    Duration::from_millis(most * jitter / 1000)
+}
+
+/// The rows as Lance takes them. Lance tells a failure of the stream in its own words, so the error itself is put aside.
+fn with_schema<S>(
+    schema: SchemaRef,
+    batches: S,
+    failed: Arc<Mutex<Option<Error>>>,
+) -> SendableRecordBatchStream
+where
+    S: Stream<Item = Result<RecordBatch>> + Send + 'static,
+{
+    let batches = batches.map(move |batch| {
+        batch.map_err(|error| {
+            let told = ArrowError::ExternalError(error.to_string().into());
+            *failed.lock() = Some(error);
+            DataFusionError::ArrowError(Box::new(told), None)
+        })
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+}

@@ -1,0 +1,180 @@
+//! Writers that want the same lake, or the same round, at once.
+
+use super::*;
+
+#[tokio::test]
+async fn the_same_range_committed_twice_is_there_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lake = Lake::create(&at(folder.path()), &columns()).await.unwrap();
+    let mut zombie = Lake::open(&at(folder.path())).await.unwrap().unwrap();
+    let table = Uuid::new_v4();
+    let late = zombie
+        .write(stream::iter([Ok(rows(0, 0, 10))]))
+        .await
+        .unwrap();
+    append(&mut lake, table, 0, 0, 10).await.unwrap();
+    let outcome = zombie.commit(late, &plain(table, 0, 0, 10)).await.unwrap();
+    assert_eq!(
+        outcome,
+        Outcome::AlreadyCommitted(Progress {
+            to: 10,
+            rows: 10,
+            filtered: 0,
+            dead: 0
+        })
+    );
+    assert_eq!(offsets(&zombie, 0).await, (0..10).collect::<Vec<_>>());
+    assert_eq!(
+        data_files(folder.path()),
+        1,
+        "the late round's file is left"
+    );
+
+    // Ranges that overlap, or leave a gap, are another story.
+    for (from, to) in [(5, 15), (12, 15)] {
+        let error = append(&mut zombie, table, 0, from, to).await.unwrap_err();
+        assert!(matches!(error, Error::LakeMismatch { .. }), "{error}");
+        assert!(error.to_string().contains("up to offset 10"), "{error}");
+    }
+    assert_eq!(data_files(folder.path()), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_writers_racing_with_one_round_one_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = Uuid::new_v4();
+    let mut lake = Lake::create(&at(folder.path()), &columns()).await.unwrap();
+    for round in 0..5 {
+        let (from, to) = (round * 10, round * 10 + 10);
+        let race = (0..6).map(|_| {
+            let options = at(folder.path());
+            tokio::spawn(async move {
+                let mut lake = Lake::open(&options).await.unwrap().unwrap();
+                append(&mut lake, table, 0, from, to).await.unwrap()
+            })
+        });
+        let outcomes = futures::future::join_all(race).await;
+        let won = outcomes
+            .into_iter()
+            .filter(|outcome| matches!(outcome.as_ref().unwrap(), Outcome::Committed(_)));
+        assert_eq!(won.count(), 1);
+    }
+    lake.refresh().await.unwrap();
+    assert_eq!(offsets(&lake, 0).await, (0..50).collect::<Vec<_>>());
+    assert_eq!(data_files(folder.path()), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn buckets_and_foreign_writers_commit_at_once_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    Lake::create(&at(folder.path()), &columns()).await.unwrap();
+    let engines = (0..3).map(|bucket| {
+        let options = at(folder.path());
+        tokio::spawn(async move {
+            let mut lake = Lake::open(&options).await.unwrap().unwrap();
+            let table = Uuid::new_v4();
+            for from in 0..5 {
+                append(&mut lake, table, bucket, from, from + 1)
+                    .await
+                    .unwrap();
+            }
+        })
+    });
+    let path = folder.path().to_path_buf();
+    let other = tokio::spawn(async move {
+        for offset in 0..5 {
+            foreign(&path, rows(9, offset, offset + 1)).await;
+        }
+    });
+    for engine in futures::future::join_all(engines).await {
+        engine.unwrap();
+    }
+    other.await.unwrap();
+    let lake = Lake::open(&at(folder.path())).await.unwrap().unwrap();
+    for bucket in [0, 1, 2, 9] {
+        assert_eq!(
+            offsets(&lake, bucket).await,
+            [0, 1, 2, 3, 4],
+            "bucket {bucket}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_append_between_write_and_commit_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lake = Lake::create(&at(folder.path()), &columns()).await.unwrap();
+    let table = Uuid::new_v4();
+    let written = lake.write(stream::iter([Ok(rows(0, 0, 4))])).await.unwrap();
+    foreign(folder.path(), rows(9, 0, 2)).await;
+    lake.commit(written, &plain(table, 0, 0, 4)).await.unwrap();
+    assert_eq!(offsets(&lake, 0).await, [0, 1, 2, 3]);
+    assert_eq!(offsets(&lake, 9).await, [0, 1]);
+}
+
+#[tokio::test]
+async fn a_commit_never_skips_a_version_that_was_not_searched() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lake = Lake::create(&at(folder.path()), &columns()).await.unwrap();
+    let mut zombie = Lake::open(&at(folder.path())).await.unwrap().unwrap();
+    let table = Uuid::new_v4();
+    let late = zombie
+        .write(stream::iter([Ok(rows(0, 0, 10))]))
+        .await
+        .unwrap();
+    let transaction = late.transaction(&plain(table, 0, 0, 10));
+    // Its search is done, and now the other is faster.
+    append(&mut lake, table, 0, 0, 10).await.unwrap();
+    let error = zombie.publish(&transaction).await.unwrap_err();
+    assert!(
+        matches!(error, lance::Error::CommitConflict { .. }),
+        "{error}"
+    );
+    lake.refresh().await.unwrap();
+    assert_eq!(offsets(&lake, 0).await, (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_commit_whose_reply_was_lost_is_recognized() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lake = Lake::create(&at(folder.path()), &columns()).await.unwrap();
+    let table = Uuid::new_v4();
+    let round = plain(table, 0, 0, 10);
+    let written = lake
+        .write(stream::iter([Ok(rows(0, 0, 10))]))
+        .await
+        .unwrap();
+    let transaction = written.transaction(&round);
+    lake.publish(&transaction).await.unwrap();
+    let lost = lance::Error::timeout("the reply was lost".to_owned());
+    let outcome = lake
+        .after_failure(lost, written, &round, &transaction)
+        .await
+        .unwrap();
+    assert_eq!(outcome, Outcome::Committed(round.after));
+    assert_eq!(offsets(&lake, 0).await, (0..10).collect::<Vec<_>>());
+
+    // One that did not land is an error, and leaves no file.
+    let round = plain(table, 0, 10, 20);
+    let written = lake
+        .write(stream::iter([Ok(rows(0, 10, 20))]))
+        .await
+        .unwrap();
+    let transaction = written.transaction(&round);
+    let down = lance::Error::timeout("it is down".to_owned());
+    let error = lake
+        .after_failure(down, written, &round, &transaction)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Lake {
+                action: "commit to",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(data_files(folder.path()), 1);
+}

@@ -1,0 +1,97 @@
+//! A lake on a real S3 server: `ALLUVIUM_TEST_S3=http://127.0.0.1:PORT cargo test -- --ignored s3`, with a bucket `lake`
+//! and the keys below.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+
+const KEY: &str = "testkey";
+const SECRET: &str = "testsecret1234";
+
+fn on(bucket: &str, secret: &str) -> LakeOptions {
+    let endpoint = std::env::var("ALLUVIUM_TEST_S3").unwrap();
+    let options = [
+        ("access_key_id", KEY),
+        ("secret_access_key", secret),
+        ("endpoint", &endpoint),
+        ("allow_http", "true"),
+        ("region", "us-east-1"),
+    ];
+    LakeOptions {
+        uri: format!("s3://{bucket}/{}/events.lance/", Uuid::new_v4()),
+        storage_options: options
+            .map(|(key, value)| (key.into(), value.into()))
+            .into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs an S3 server"]
+async fn on_s3_rounds_of_racing_writers_are_there_once() {
+    let options = on("lake", SECRET);
+    assert!(Lake::open(&options).await.unwrap().is_none());
+    Lake::open_or_create(&options, &columns()).await.unwrap();
+    let table = Uuid::new_v4();
+    for round in 0..3 {
+        let (from, to) = (round * 10, round * 10 + 10);
+        let race = (0..4).map(|_| {
+            let options = options.clone();
+            tokio::spawn(async move {
+                let mut lake = Lake::open(&options).await.unwrap().unwrap();
+                append(&mut lake, table, 0, from, to).await.unwrap()
+            })
+        });
+        for outcome in futures::future::join_all(race).await {
+            outcome.unwrap();
+        }
+    }
+    let started = Instant::now();
+    let lake = Lake::open(&options).await.unwrap().unwrap();
+    assert_eq!(lake.progress(table, 0).await.unwrap().to, 30);
+    println!("open and progress: {:?}", started.elapsed());
+    assert_eq!(offsets(&lake, 0).await, (0..30).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+#[ignore = "needs an S3 server"]
+async fn on_s3_what_keeps_us_out_is_told_soon() {
+    // Accepts connections and never answers.
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", socket.local_addr().unwrap());
+    let elsewhere = |endpoint: &str| {
+        let mut options = on("lake", SECRET);
+        options
+            .storage_options
+            .insert("endpoint".into(), endpoint.into());
+        options
+    };
+    for (what, options) in [
+        ("a wrong secret", on("lake", "hunter2")),
+        ("a missing bucket", on("no-such-bucket", SECRET)),
+        ("a server that is down", elsewhere("http://127.0.0.1:1")),
+        ("a server that is silent", elsewhere(&silent)),
+    ] {
+        for create in [false, true] {
+            let started = Instant::now();
+            let error = match create {
+                false => Lake::open(&options)
+                    .await
+                    .map(|lake| format!("{:?}", lake.is_some())),
+                true => Lake::open_or_create(&options, &columns())
+                    .await
+                    .map(|_| "created".into()),
+            };
+            let took = started.elapsed();
+            println!("{what}, create {create}: {took:?}: {error:?}");
+            if let Err(error) = &error {
+                println!("   {error}");
+            }
+            assert!(
+                matches!(error, Err(Error::Lake { .. })),
+                "{what}: {error:?}"
+            );
+            assert!(took < Duration::from_secs(65), "{what}: {took:?}");
+            assert!(!format!("{error:?}").contains("hunter2"));
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! One round: frames of the log become rows of the lake and dead letters.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
+};
+use arrow_schema::SchemaRef;
+use arrow_select::concat::concat_batches;
+
+use crate::error::{Error, Result};
+use crate::log::{Frame, Log};
+use crate::tier::dead_letters::DeadLetters;
+use crate::tier::lake::Progress;
+use crate::transform::{Chain, Transformed};
+
+/// Small frames are gathered up to this many bytes before they are transformed and written.
+const GATHER_BYTES: u64 = 4 << 20;
+/// As [`GATHER_BYTES`], in rows.
+const GATHER_ROWS: u64 = 8192;
+
+/// What turns a table's log rows into lake rows.
+pub(crate) struct RoundInput<'a> {
+    pub(crate) raw: &'a Log,
+    pub(crate) schema: &'a SchemaRef,
+    pub(crate) lake_schema: &'a SchemaRef,
+    pub(crate) bucket: i32,
+    pub(crate) chain: Option<&'a mut Chain>,
+    pub(crate) dead: &'a DeadLetters,
+}
+
+impl RoundInput<'_> {
+    /// Reads the log from `before.to` to `until` and hands the lake's rows to `sink`, which says whether it
+    /// wants more. Dead letters are durable when this returns. Gives the progress once the rows are in.
+    pub(crate) fn run(
+        &mut self,
+        before: Progress,
+        until: u64,
+        mut sink: impl FnMut(RecordBatch) -> bool,
+    ) -> Result<Progress> {
+        let mut after = before;
+        let mut reader = self.raw.read_from(before.to);
+        let mut gathered = Vec::new();
+        let (mut bytes, mut rows) = (0, 0);
+        loop {
+            let frame = match after.to + rows < until {
+                true => reader.next_frame()?,
+                false => None,
+            };
+            let is_last = frame.is_none();
+            if let Some(frame) = frame {
+                bytes += frame.header.frame_bytes();
+                rows += frame.header.end_offset - frame.header.base_offset.max(after.to + rows);
+                gathered.push(frame);
+            }
+            if (is_last || bytes >= GATHER_BYTES || rows >= GATHER_ROWS) && !gathered.is_empty() {
+                let batch = self.settle(&gathered, &mut after)?;
+                if batch.num_rows() > 0 && !sink(batch) {
+                    break;
+                }
+                gathered.clear();
+                (bytes, rows) = (0, 0);
+            }
+            if is_last {
+                break;
+            }
+        }
+        self.dead.sync()?;
+        Ok(after)
+    }
+
+    /// Transforms the rows of some frames from `after.to` on, and counts them.
+    fn settle(&mut self, frames: &[Frame], after: &mut Progress) -> Result<RecordBatch> {
+        let (batch, timestamps) = self.rows_of(frames, after.to)?;
+        let first = after.to as i64;
+        let offsets: Vec<i64> = (first..first + batch.num_rows() as i64).collect();
+        after.to += batch.num_rows() as u64;
+        let made = match &mut self.chain {
+            Some(chain) => chain.apply(&batch)?,
+            None => Transformed {
+                batch: batch.clone(),
+                origin: None,
+                failures: Vec::new(),
+                filtered: 0,
+                nulled: 0,
+            },
+        };
+        self.dead
+            .append(&batch, &offsets, &timestamps, &made.failures)?;
+        after.dead += made.failures.len() as u64;
+        after.filtered += u64::from(made.filtered);
+        after.rows += made.batch.num_rows() as u64;
+        self.lake_rows(made, offsets, timestamps)
+    }
+
+    /// The rows of some frames from an offset on, and each row's append time.
+    fn rows_of(&self, frames: &[Frame], from: u64) -> Result<(RecordBatch, Vec<i64>)> {
+        let mut batches = Vec::with_capacity(frames.len());
+        let mut timestamps = Vec::new();
+        for frame in frames {
+            let batch = frame.batch(Arc::clone(self.schema))?;
+            let skip = from.saturating_sub(frame.header.base_offset) as usize;
+            let skip = skip.min(batch.num_rows());
+            let batch = batch.slice(skip, batch.num_rows() - skip);
+            timestamps.extend(std::iter::repeat_n(
+                frame.header.timestamp_us,
+                batch.num_rows(),
+            ));
+            batches.push(batch);
+        }
+        let batch = match batches.as_slice() {
+            [one] => one.clone(),
+            many => {
+                concat_batches(self.schema, many).map_err(Error::arrow("gather small frames"))?
+            }
+        };
+        Ok((batch, timestamps))
+    }
+
+    /// Adds the lake's own columns.
+    fn lake_rows(
+        &self,
+        made: Transformed,
+        offsets: Vec<i64>,
+        timestamps: Vec<i64>,
+    ) -> Result<RecordBatch> {
+        let offsets: ArrayRef = Arc::new(Int64Array::from(offsets));
+        let times = TimestampMicrosecondArray::from(timestamps).with_timezone("UTC");
+        let (offsets, times) = match made.origin {
+            None => (offsets, Arc::new(times) as ArrayRef),
+            Some(origin) => {
+                let origin = UInt32Array::from(origin);
+                let pick = |column: &dyn arrow_array::Array| {
+                    arrow_select::take::take(column, &origin, None)
+                        .map_err(Error::arrow("trace rows to their origin"))
+                };
+                (pick(&offsets)?, pick(&times)?)
+            }
+        };
+        let buckets = Int32Array::from_value(self.bucket, made.batch.num_rows());
+        let mut columns = made.batch.columns().to_vec();
+        columns.extend([Arc::new(buckets) as ArrayRef, offsets, times]);
+        RecordBatch::try_new(Arc::clone(self.lake_schema), columns)
+            .map_err(Error::arrow("build the lake's rows"))
+    }
+}

@@ -1,0 +1,113 @@
+//! The thread of a store that begins rounds when they are due, each on a thread of its own, so that a slow
+//! table delays no other.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::{Error, Result};
+use crate::table::TableInner;
+
+/// How often tables are looked at when nobody asks.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Begins the rounds of a store's tables.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    work: Arc<Work>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Work {
+    tables: Mutex<Tables>,
+    wake: Condvar,
+    in_background: bool,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    all: Vec<Arc<TableInner>>,
+    was_asked: bool,
+    stop: bool,
+}
+
+impl Scheduler {
+    /// Starts the thread. Without `in_background` only the rounds that are asked for are run.
+    pub(crate) fn start(store: &std::path::Path, in_background: bool) -> Result<Self> {
+        let work = Arc::new(Work {
+            tables: Mutex::default(),
+            wake: Condvar::new(),
+            in_background,
+        });
+        let runner = Arc::clone(&work);
+        let thread = std::thread::Builder::new()
+            .name("alluvium-tier".to_owned())
+            .spawn(move || runner.run())
+            .map_err(Error::io("start the tiering thread of", store))?;
+        Ok(Self {
+            work,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    pub(crate) fn add(&self, table: Arc<TableInner>) {
+        self.work.tables.lock().all.push(table);
+    }
+
+    /// Looks at the tables now.
+    pub(crate) fn wake(&self) {
+        self.work.tables.lock().was_asked = true;
+        self.work.wake.notify_one();
+    }
+
+    /// Ends the thread and waits for the rounds that run.
+    pub(crate) fn stop(&self) {
+        self.work.tables.lock().stop = true;
+        self.work.wake.notify_one();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the tiering thread panicked");
+        }
+        let tables = std::mem::take(&mut self.work.tables.lock().all);
+        for table in tables {
+            table.tierer.close();
+        }
+    }
+}
+
+impl Work {
+    fn run(&self) {
+        while let Some(tables) = self.next_look() {
+            for table in tables {
+                if table.tierer.claim(&table.raw, self.in_background) {
+                    self.begin_round(table);
+                }
+            }
+        }
+    }
+
+    fn next_look(&self) -> Option<Vec<Arc<TableInner>>> {
+        let mut tables = self.tables.lock();
+        if !tables.stop && !tables.was_asked {
+            self.wake.wait_for(&mut tables, TICK);
+        }
+        tables.was_asked = false;
+        (!tables.stop).then(|| tables.all.clone())
+    }
+
+    fn begin_round(&self, table: Arc<TableInner>) {
+        let name = format!("tier-{}", table.name);
+        let runner = Arc::clone(&table);
+        let spawned = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || runner.tierer.drain(&runner.raw));
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "no thread for a round; it is run on the tiering thread");
+            table.tierer.drain(&table.raw);
+        }
+    }
+}

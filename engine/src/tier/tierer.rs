@@ -1,0 +1,452 @@
+//! A table's tierer: what it needs for a round, what the last one left, and what people want to know of it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow_schema::SchemaRef;
+use parking_lot::{Condvar, Mutex};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::catalog::{TableMeta, replace_file};
+use crate::error::{Error, Result};
+use crate::executor::Executor;
+use crate::log::{Log, now_us};
+use crate::plugins;
+use crate::tier::dead_letters::DeadLetters;
+use crate::tier::lake::{Lake, LakeOptions, Outcome, Progress, Round, TransformRecord, Written};
+use crate::tier::round::RoundInput;
+use crate::transform::{Chain, PluginHost};
+
+/// At most this many bytes of log become one commit, so that a backlog is settled in steps.
+const ROUND_BYTES_MAX: u64 = 1 << 30;
+/// Batches on their way to the lake's writer: what bounds the memory of a round.
+const BATCHES_IN_FLIGHT: usize = 2;
+/// The first wait after a failure; each further one doubles it.
+const BACKOFF_FIRST: Duration = Duration::from_millis(500);
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// The file that keeps a tierer's last words for other processes.
+const REPORT_FILE: &str = "tier.json";
+
+/// What a tierer is about; it never changes.
+#[derive(Debug)]
+pub(crate) struct TierContext {
+    pub(crate) store: PathBuf,
+    pub(crate) directory: PathBuf,
+    pub(crate) meta: TableMeta,
+    pub(crate) schema: SchemaRef,
+    pub(crate) lake_schema: SchemaRef,
+    pub(crate) lake: LakeOptions,
+    pub(crate) host: PluginHost,
+    pub(crate) executor: Arc<Executor>,
+}
+
+/// What is known of a table's tiering. A copy is kept in `tier.json`: a hint for status, never the truth.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct TierReport {
+    pub(crate) tiered: u64,
+    pub(crate) filtered: u64,
+    pub(crate) dead: u64,
+    pub(crate) lake_version: Option<u64>,
+    pub(crate) last_error: Option<String>,
+    pub(crate) last_error_us: Option<i64>,
+}
+
+/// Settles a table's rows in its lake, a round at a time.
+#[derive(Debug)]
+pub(crate) struct Tierer {
+    pub(crate) context: TierContext,
+    open: Mutex<Option<Open>>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// What rounds work with, once the lake could be reached.
+struct Open {
+    lake: Lake,
+    chain: Option<Chain>,
+    dead: DeadLetters,
+    progress: Progress,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Open")
+            .field("lake", &self.lake)
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    report: TierReport,
+    /// Whether a round ended since the store was opened, so that the report is the truth.
+    is_current: bool,
+    /// Somebody waits for the rows below this.
+    wanted: u64,
+    /// Rounds that failed since the last one that didn't.
+    failures: u32,
+    /// How many rounds failed in all.
+    failures_total: u64,
+    retry_at: Option<Instant>,
+    is_running: bool,
+    is_closed: bool,
+}
+
+impl Tierer {
+    pub(crate) fn new(context: TierContext) -> Self {
+        let report = read_report(&context.directory);
+        Self {
+            context,
+            open: Mutex::new(None),
+            state: Mutex::new(State {
+                report,
+                ..State::default()
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn report(&self) -> TierReport {
+        self.state.lock().report.clone()
+    }
+
+    /// Where tiering stands, asking the lake when no round has told yet.
+    pub(crate) fn progress(&self) -> Result<(Progress, Option<u64>)> {
+        {
+            let state = self.state.lock();
+            if state.is_current {
+                let report = &state.report;
+                let progress = Progress {
+                    to: report.tiered,
+                    rows: 0,
+                    filtered: report.filtered,
+                    dead: report.dead,
+                };
+                return Ok((progress, report.lake_version));
+            }
+        }
+        lake_progress(&self.context)
+    }
+
+    /// Whether a round should begin now; claims it, so that the caller must run it.
+    pub(crate) fn claim(&self, raw: &Log, in_background: bool) -> bool {
+        let mut state = self.state.lock();
+        let waits = state.retry_at.is_some_and(|at| Instant::now() < at);
+        if state.is_running || state.is_closed || waits {
+            return false;
+        }
+        let wanted = state.wanted > state.report.tiered || (state.wanted > 0 && !state.is_current);
+        let due = wanted || (in_background && self.is_due(raw, &state));
+        state.is_running = due;
+        due
+    }
+
+    /// Whether rows are old enough, or enough of them wait.
+    fn is_due(&self, raw: &Log, state: &State) -> bool {
+        let from = state.report.tiered.max(raw.first_offset());
+        if raw.committed() <= from {
+            return false;
+        }
+        let settings = &self.context.meta.settings;
+        let oldest = raw.read_from(from).next_frame().ok().flatten();
+        let age_us = oldest.map_or(i64::MAX, |f| now_us().saturating_sub(f.header.timestamp_us));
+        age_us >= i64::try_from(settings.freshness.as_micros()).unwrap_or(i64::MAX)
+            || raw.bytes_from(from) >= settings.round_bytes
+    }
+
+    /// Runs rounds until what was committed when this was called is in the lake, and tells who waits.
+    /// The caller has claimed the right to.
+    pub(crate) fn drain(&self, raw: &Log) {
+        let until = raw.committed();
+        let result = loop {
+            match self.round(raw, until) {
+                Ok(progress) if progress.to < until && !self.state.lock().is_closed => {}
+                Ok(_) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        let mut state = self.state.lock();
+        state.is_running = false;
+        if let Err(error) = result {
+            tracing::warn!(lake = %self.context.lake.uri, %error, "a round failed; the log keeps the rows");
+            state.failures += 1;
+            state.failures_total += 1;
+            state.retry_at = Some(Instant::now() + backoff(state.failures));
+            state.report.last_error = Some(error.to_string());
+            state.report.last_error_us = Some(now_us());
+            write_report(&self.context, &state.report);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Asks for the rows below an offset to be tiered; [`Tierer::wait`] tells when they are. What failed
+    /// before is tried again at once.
+    pub(crate) fn want(&self, offset: u64) -> Wanted {
+        let mut state = self.state.lock();
+        state.wanted = state.wanted.max(offset);
+        state.retry_at = None;
+        Wanted {
+            offset,
+            failures_before: state.failures_total + u64::from(state.is_running),
+        }
+    }
+
+    /// Waits for what was wanted: until it is tiered, or a round that began afterwards failed.
+    pub(crate) fn wait(&self, wanted: &Wanted) -> Result<u64> {
+        let mut state = self.state.lock();
+        loop {
+            if state.is_current && state.report.tiered >= wanted.offset {
+                return Ok(state.report.tiered);
+            }
+            if state.failures_total > wanted.failures_before {
+                let reason = state.report.last_error.clone();
+                return Err(Error::Tiering {
+                    reason: reason.unwrap_or_default(),
+                });
+            }
+            if state.is_closed && !state.is_running {
+                return Err(Error::Unavailable {
+                    action: "tier",
+                    state: "closed",
+                });
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// Begins no more rounds, and waits until none runs.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        self.changed.notify_all();
+        while state.is_running {
+            self.changed.wait(&mut state);
+        }
+    }
+
+    fn round(&self, raw: &Log, until: u64) -> Result<Progress> {
+        let mut slot = self.open.lock();
+        let mut open = match slot.take() {
+            Some(open) => open,
+            None => self.open()?,
+        };
+        let from = open.progress.to;
+        if from < raw.first_offset() || from > raw.committed() {
+            return Err(Error::LakeMismatch {
+                uri: open.lake.uri().to_owned(),
+                reason: format!(
+                    "it has this table's rows up to offset {from}, and the log has those from {} to {}; the lake or the log was replaced",
+                    raw.first_offset(),
+                    raw.committed()
+                ),
+            });
+        }
+        if from < until {
+            let until = until.min(self.round_end(raw, from));
+            open = self.write_and_commit(raw, open, until)?;
+        }
+        let progress = open.progress;
+        let released = raw.release(progress.to);
+        self.note(&open);
+        *slot = Some(open);
+        released.map(|()| progress)
+    }
+
+    /// Where a round that begins at `from` ends, so that it stays below [`ROUND_BYTES_MAX`].
+    fn round_end(&self, raw: &Log, from: u64) -> u64 {
+        let bytes = raw.bytes_from(from);
+        let rows = raw.committed().saturating_sub(from);
+        let share = u128::from(rows) * u128::from(ROUND_BYTES_MAX) / u128::from(bytes.max(1));
+        from + (share as u64).max(1)
+    }
+
+    fn open(&self) -> Result<Open> {
+        let context = &self.context;
+        let (options, schema) = (context.lake.clone(), Arc::clone(&context.lake_schema));
+        let (table_id, bucket) = (context.meta.table_id, context.meta.settings.bucket);
+        let (lake, progress) = context.executor.run(async move {
+            let lake = Lake::open_or_create(&options, &schema).await?;
+            let progress = lake.progress(table_id, bucket).await?;
+            Ok::<_, Error>((lake, progress))
+        })??;
+        Ok(Open {
+            chain: self.chain()?,
+            dead: DeadLetters::open(&context.directory, table_id, &context.schema, progress.to)?,
+            lake,
+            progress,
+        })
+    }
+
+    fn chain(&self) -> Result<Option<Chain>> {
+        let context = &self.context;
+        if context.meta.transforms.is_empty() {
+            return Ok(None);
+        }
+        let bind = |pinned| plugins::bind(&context.store, &context.host, pinned);
+        let bound = context
+            .meta
+            .transforms
+            .iter()
+            .map(bind)
+            .collect::<Result<_>>()?;
+        let limits = context.meta.settings.limits.clone();
+        Chain::new(&context.host, Arc::clone(&context.schema), bound, limits).map(Some)
+    }
+
+    /// Streams the rows up to `until` into data files while they are made, then commits them once.
+    fn write_and_commit(&self, raw: &Log, open: Open, until: u64) -> Result<Open> {
+        let Open {
+            lake,
+            mut chain,
+            dead,
+            progress,
+        } = open;
+        let (sender, mut receiver) = mpsc::channel(BATCHES_IN_FLIGHT);
+        let writing = self.context.executor.start(async move {
+            let batches = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
+            let written = lake.write(batches).await;
+            (lake, written)
+        });
+        let mut input = RoundInput {
+            raw,
+            schema: &self.context.schema,
+            lake_schema: &self.context.lake_schema,
+            bucket: self.context.meta.settings.bucket,
+            chain: chain.as_mut(),
+            dead: &dead,
+        };
+        let made = input.run(progress, until, |batch| {
+            sender.blocking_send(Ok(batch)).is_ok()
+        });
+        if let Err(error) = &made {
+            // The writer must not take a stream that broke off for one that ended.
+            let broken = Error::Tiering {
+                reason: error.to_string(),
+            };
+            let _ = sender.blocking_send(Err(broken));
+        }
+        drop(sender);
+        let (lake, written) = writing.wait()?;
+        let after = made?;
+        let written = written?;
+        if written.rows != after.rows - progress.rows {
+            return Err(Error::Tiering {
+                reason: format!(
+                    "{} rows were made and {} written; nothing was committed",
+                    after.rows - progress.rows,
+                    written.rows
+                ),
+            });
+        }
+        let (lake, progress) = self.commit(lake, written, progress, after)?;
+        Ok(Open {
+            lake,
+            chain,
+            dead,
+            progress,
+        })
+    }
+
+    fn commit(
+        &self,
+        mut lake: Lake,
+        written: Written,
+        before: Progress,
+        after: Progress,
+    ) -> Result<(Lake, Progress)> {
+        let record = |pinned: &crate::catalog::PinnedTransform| TransformRecord {
+            name: pinned.spec.name.clone(),
+            plugin: pinned.spec.plugin.clone(),
+            sha256: pinned.plugin_sha256.clone(),
+        };
+        let meta = &self.context.meta;
+        let round = Round {
+            table_id: meta.table_id,
+            bucket: meta.settings.bucket,
+            from: before.to,
+            after,
+            transforms: meta.transforms.iter().map(record).collect(),
+        };
+        let (lake, outcome) = self.context.executor.run(async move {
+            let outcome = lake.commit(written, &round).await;
+            (lake, outcome)
+        })?;
+        match outcome? {
+            Outcome::Committed(progress) => Ok((lake, progress)),
+            // This process holds the store's lock, so only a copy of the store can have been faster.
+            Outcome::AlreadyCommitted(progress) => Err(Error::LakeMismatch {
+                uri: lake.uri().to_owned(),
+                reason: format!(
+                    "another engine committed this table's rows up to offset {}; give a copy of a store a bucket of its own",
+                    progress.to
+                ),
+            }),
+        }
+    }
+
+    fn note(&self, open: &Open) {
+        let mut state = self.state.lock();
+        let report = TierReport {
+            tiered: open.progress.to,
+            filtered: open.progress.filtered,
+            dead: open.progress.dead,
+            lake_version: Some(open.lake.version()),
+            last_error: None,
+            last_error_us: None,
+        };
+        write_report(&self.context, &report);
+        state.report = report;
+        state.is_current = true;
+        state.failures = 0;
+        state.retry_at = None;
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+/// What [`Tierer::want`] promises to whom.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    offset: u64,
+    failures_before: u64,
+}
+
+/// Asks the lake how far a table is in it; zero when there is no lake yet.
+pub(crate) fn lake_progress(context: &TierContext) -> Result<(Progress, Option<u64>)> {
+    let options = context.lake.clone();
+    let (table_id, bucket) = (context.meta.table_id, context.meta.settings.bucket);
+    context.executor.run(async move {
+        match Lake::open(&options).await? {
+            None => Ok((Progress::default(), None)),
+            Some(lake) => {
+                let progress = lake.progress(table_id, bucket).await?;
+                Ok((progress, Some(lake.version())))
+            }
+        }
+    })?
+}
+
+/// Twice as long with each failure in a row, up to a minute, with up to a quarter of jitter.
+fn backoff(failures: u32) -> Duration {
+    let doubled = BACKOFF_FIRST.saturating_mul(1 << (failures.saturating_sub(1)).min(10));
+    let wait = doubled.min(BACKOFF_MAX);
+    let jitter = now_us().unsigned_abs() % 250;
+    wait + wait.mul_f64(jitter as f64 / 1000.0)
+}
+
+pub(crate) fn read_report(directory: &std::path::Path) -> TierReport {
+    let text = fs::read(directory.join(REPORT_FILE)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+fn write_report(context: &TierContext, report: &TierReport) {
+    let text = serde_json::to_vec(report).unwrap_or_default();
+    if let Err(error) = replace_file(&context.directory.join(REPORT_FILE), &text) {
+        tracing::warn!(%error, "cannot keep the tiering report");
+    }
+}

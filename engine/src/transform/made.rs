@@ -1,0 +1,143 @@
+//! Gathers what the calls on one batch made.
+
+use arrow_array::{Array, ArrayRef, UInt32Array, new_empty_array, new_null_array};
+use arrow_schema::{ArrowError, DataType};
+
+use super::field::Column;
+use super::spec::OnError;
+use super::validate::Valid;
+
+pub(super) struct Made {
+    on_error: OnError,
+    types: Vec<DataType>,
+    /// For each output of the plan its parts.
+    parts: Vec<Vec<ArrayRef>>,
+    origin: Vec<u32>,
+    failures: Vec<(u32, String)>,
+    pub(super) nulled: u32,
+    /// Bytes of the parts, and of what their repeated rows will copy.
+    pub(super) bytes: u64,
+}
+
+impl Made {
+    pub(super) fn new(outputs: &[Column], on_error: OnError) -> Self {
+        Self {
+            on_error,
+            types: outputs.iter().map(Column::data_type).collect(),
+            parts: vec![Vec::new(); outputs.len()],
+            origin: Vec::new(),
+            failures: Vec::new(),
+            nulled: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Whether a record failed that must not.
+    pub(super) fn halted(&self) -> bool {
+        self.on_error == OnError::Fail && !self.failures.is_empty()
+    }
+
+    /// Adds what was made of the `count` rows from `start` on.
+    pub(super) fn add(
+        &mut self,
+        start: usize,
+        count: usize,
+        valid: Valid,
+    ) -> Result<(), ArrowError> {
+        self.bytes = self.bytes.saturating_add(valid.bytes);
+        let start = u32::try_from(start).map_err(|e| ArrowError::ComputeError(e.to_string()))?;
+        // The input row of each output row, and which row of the columns it is: none is null.
+        let mut picks: Vec<(u32, Option<u32>)> = match valid.origin {
+            Some(origin) => origin.into_iter().zip((0..).map(Some)).collect(),
+            None => (0..).map(|row| (row, Some(row))).take(count).collect(),
+        };
+        let columns = match valid.failures.is_empty() {
+            true => valid.columns,
+            false => {
+                let failed = |row: u32| {
+                    valid
+                        .failures
+                        .binary_search_by_key(&row, |(row, _)| *row)
+                        .is_ok()
+                };
+                picks.retain(|(row, _)| !failed(*row));
+                if self.on_error == OnError::Null {
+                    picks.extend(valid.failures.iter().map(|(row, _)| (*row, None)));
+                    picks.sort_by_key(|(row, _)| *row);
+                }
+                pick(&valid.columns, &picks)?
+            }
+        };
+        self.parts
+            .iter_mut()
+            .zip(columns)
+            .for_each(|(parts, column)| parts.push(column));
+        self.origin.extend(picks.iter().map(|(row, _)| start + row));
+        for (row, message) in valid.failures {
+            match self.on_error {
+                OnError::Null => {
+                    tracing::warn!(
+                        row = start + row,
+                        message,
+                        "a record failed; its outputs are null"
+                    );
+                    self.nulled += 1;
+                }
+                _ => self.failures.push((start + row, message)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails the `count` rows from `start` on.
+    pub(super) fn fail(
+        &mut self,
+        start: usize,
+        count: usize,
+        reason: &str,
+    ) -> Result<(), ArrowError> {
+        let rows = u32::try_from(count).map_err(|e| ArrowError::ComputeError(e.to_string()))?;
+        let valid = Valid {
+            origin: Some(Vec::new()),
+            columns: self.types.iter().map(new_empty_array).collect(),
+            failures: (0..rows).map(|row| (row, reason.to_owned())).collect(),
+            bytes: 0,
+        };
+        self.add(start, count, valid)
+    }
+
+    /// The columns, the input row of each of their rows, and the failures.
+    #[expect(
+        clippy::type_complexity,
+        reason = "three parts, taken apart at the one call"
+    )]
+    pub(super) fn finish(
+        self,
+    ) -> Result<(Vec<ArrayRef>, Vec<u32>, Vec<(u32, String)>), ArrowError> {
+        let columns = self
+            .types
+            .iter()
+            .zip(&self.parts)
+            .map(|(data_type, parts)| match parts.as_slice() {
+                [] => Ok(new_empty_array(data_type)),
+                [part] => Ok(part.clone()),
+                parts => arrow_select::concat::concat(
+                    &parts.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
+                ),
+            });
+        Ok((
+            columns.collect::<Result<_, _>>()?,
+            self.origin,
+            self.failures,
+        ))
+    }
+}
+
+fn pick(columns: &[ArrayRef], picks: &[(u32, Option<u32>)]) -> Result<Vec<ArrayRef>, ArrowError> {
+    let indices: UInt32Array = picks.iter().map(|(_, row)| *row).collect();
+    let picked = columns.iter().map(|column| match column.is_empty() {
+        true => Ok(new_null_array(column.data_type(), indices.len())),
+        false => arrow_select::take::take(column, &indices, None),
+    });
+    picked.collect()
+}

@@ -1,0 +1,111 @@
+//! How many bytes a row has, and where to cut a batch.
+
+use std::ops::Range;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt64Type;
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
+
+/// Adds the bytes of each row of an array to `sizes`. Types that can't cross count by their average.
+pub(super) fn add_row_bytes(array: &dyn Array, sizes: &mut [u64]) {
+    let offsets_bytes = |offsets: &mut dyn Iterator<Item = u64>, sizes: &mut [u64]| {
+        let mut from = offsets.next().unwrap_or(0);
+        for (size, to) in sizes.iter_mut().zip(offsets) {
+            *size = size.saturating_add(to.saturating_sub(from));
+            from = to;
+        }
+    };
+    match array.data_type() {
+        DataType::Utf8 => offsets_bytes(&mut wide(array.as_string::<i32>().value_offsets()), sizes),
+        DataType::LargeUtf8 => {
+            offsets_bytes(&mut wide(array.as_string::<i64>().value_offsets()), sizes)
+        }
+        DataType::Binary => {
+            offsets_bytes(&mut wide(array.as_binary::<i32>().value_offsets()), sizes)
+        }
+        DataType::LargeBinary => {
+            offsets_bytes(&mut wide(array.as_binary::<i64>().value_offsets()), sizes)
+        }
+        // A view's low 32 bits are its length.
+        DataType::Utf8View => add(
+            sizes,
+            array
+                .as_string_view()
+                .views()
+                .iter()
+                .map(|v| *v as u32 as u64),
+        ),
+        DataType::BinaryView => add(
+            sizes,
+            array
+                .as_binary_view()
+                .views()
+                .iter()
+                .map(|v| *v as u32 as u64),
+        ),
+        DataType::Dictionary(..) => add_dictionary_bytes(array, sizes),
+        _ => {
+            let average = (array.get_array_memory_size() / array.len().max(1)) as u64;
+            let width = array
+                .data_type()
+                .primitive_width()
+                .map_or(average, |w| w as u64);
+            add(sizes, std::iter::repeat(width));
+        }
+    }
+}
+
+fn add(sizes: &mut [u64], more: impl Iterator<Item = u64>) {
+    for (size, more) in sizes.iter_mut().zip(more) {
+        *size = size.saturating_add(more);
+    }
+}
+
+fn wide<T: Copy + TryInto<u64>>(offsets: &[T]) -> impl Iterator<Item = u64> {
+    offsets.iter().map(|o| (*o).try_into().unwrap_or(0))
+}
+
+fn add_dictionary_bytes(array: &dyn Array, sizes: &mut [u64]) {
+    let Some(dictionary) = array.as_any_dictionary_opt() else {
+        return;
+    };
+    let mut values = vec![0; dictionary.values().len()];
+    add_row_bytes(dictionary.values(), &mut values);
+    if let Ok(keys) = arrow_cast::cast(dictionary.keys(), &DataType::UInt64) {
+        let keys = keys.as_primitive::<UInt64Type>();
+        add(
+            sizes,
+            keys.values()
+                .iter()
+                .map(|k| values.get(*k as usize).copied().unwrap_or(0)),
+        );
+    }
+}
+
+/// Cuts rows into runs of at most `max_rows` and, but for a single larger row, `max_bytes`.
+pub(super) fn cut(
+    arrays: &[&ArrayRef],
+    rows: usize,
+    max_rows: usize,
+    max_bytes: u64,
+) -> Vec<Range<usize>> {
+    let mut sizes = vec![0; rows];
+    for array in arrays {
+        add_row_bytes(array, &mut sizes);
+    }
+    let mut runs = Vec::new();
+    let (mut start, mut bytes) = (0, 0_u64);
+    for (row, size) in sizes.iter().enumerate() {
+        let full = row - start >= max_rows.max(1) || bytes.saturating_add(*size) > max_bytes;
+        if row > start && full {
+            runs.push(start..row);
+            (start, bytes) = (row, 0);
+        }
+        bytes = bytes.saturating_add(*size);
+    }
+    if start < rows {
+        runs.push(start..rows);
+    }
+    runs
+}

@@ -1,0 +1,175 @@
+//! Checking everything that a table promises: frames, offsets, and what of them is in the lake.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::read::query::{self, QueryResult, Source};
+use crate::table::TableInner;
+use crate::tier::dead_letters;
+use crate::tier::lake::{BUCKET_COLUMN, OFFSET_COLUMN};
+
+/// What [`Table::verify`](crate::Table::verify) looked at, and what it found wrong.
+#[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// The table's name.
+    pub table: String,
+    /// Segment files of the raw log.
+    pub segments: usize,
+    /// Frames whose checksums were verified and whose rows were decoded.
+    pub frames: u64,
+    /// Rows in those frames.
+    pub rows: u64,
+    /// Rows whose fate is settled, by the lake's own record.
+    pub rows_tiered: u64,
+    /// Rows that the lake has of this table.
+    pub lake_rows: u64,
+    /// Offsets among them.
+    pub lake_offsets: u64,
+    /// Offsets among the dead letters.
+    pub dead_letters: u64,
+    /// Offsets that a transform filtered, by the lake's record.
+    pub filtered: u64,
+    /// What does not hold, one line each. Empty: all is well.
+    pub problems: Vec<String>,
+}
+
+pub(crate) fn of(table: &TableInner) -> Result<VerifyReport> {
+    let mut report = VerifyReport {
+        table: table.name.clone(),
+        segments: table.raw.size().0,
+        ..VerifyReport::default()
+    };
+    if let Err(error) = check_log(table, &mut report) {
+        report.problems.push(error.to_string());
+    }
+    check_lake(table, &mut report)?;
+    Ok(report)
+}
+
+fn check_log(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
+    let schema = &table.tierer.context.schema;
+    table.raw.check_tail()?;
+    let mut reader = table.raw.read_from(table.raw.first_offset());
+    let mut expected = table.raw.first_offset();
+    while let Some(frame) = reader.next_frame()? {
+        let header = frame.header;
+        let rows = frame.batch(Arc::clone(schema))?.num_rows() as u64;
+        if header.base_offset != expected || header.end_offset - header.base_offset != rows {
+            report.problems.push(format!(
+                "a frame has offsets {} to {} and {rows} rows where offset {expected} should follow",
+                header.base_offset, header.end_offset
+            ));
+        }
+        expected = header.end_offset;
+        report.frames += 1;
+        report.rows += rows;
+    }
+    Ok(())
+}
+
+fn check_lake(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
+    let context = &table.tierer.context;
+    let (progress, _) = crate::tier::tierer::lake_progress(context)?;
+    report.rows_tiered = progress.to;
+    report.filtered = progress.filtered;
+    let mut seen = Offsets::new(progress.to);
+    let mut dead = Offsets::new(progress.to);
+    for batch in lake_offsets(table)? {
+        report.lake_rows += seen.add(&batch?, report)?;
+    }
+    let (directory, id) = (&context.directory, context.meta.table_id);
+    for batch in dead_letters::read(directory, id, &context.schema, progress.to)? {
+        dead.add(&batch, report)?;
+    }
+    report.lake_offsets = seen.count();
+    report.dead_letters = dead.count();
+    let both = seen.in_both(&dead);
+    if both > 0 {
+        let problem = format!("{both} offsets are in the lake and among the dead letters");
+        report.problems.push(problem);
+    }
+    let settled = report.lake_offsets + report.dead_letters + report.filtered;
+    if settled != progress.to {
+        report.problems.push(format!(
+            "of {} tiered offsets {} are in the lake, {} are dead letters and {} were filtered, which makes {settled}",
+            progress.to, report.lake_offsets, report.dead_letters, report.filtered
+        ));
+    }
+    if context.meta.transforms.is_empty() && report.lake_rows != report.lake_offsets {
+        let doubled = report.lake_rows - report.lake_offsets;
+        report.problems.push(format!(
+            "{doubled} rows of the lake have an offset that another has"
+        ));
+    }
+    if progress.rows != report.lake_rows {
+        report.problems.push(format!(
+            "the lake has {} rows of this table, and its commits say {}",
+            report.lake_rows, progress.rows
+        ));
+    }
+    Ok(())
+}
+
+fn lake_offsets(table: &TableInner) -> Result<QueryResult> {
+    let context = &table.tierer.context;
+    let bucket = context.meta.settings.bucket;
+    let sql = format!("SELECT \"{OFFSET_COLUMN}\" FROM lake WHERE \"{BUCKET_COLUMN}\" = {bucket}");
+    let source = Source {
+        name: "lake".to_owned(),
+        lake: context.lake.clone(),
+        schema: Some(Arc::clone(&context.lake_schema)),
+    };
+    query::run(&context.executor, sql, vec![source])
+}
+
+/// A set of offsets, a bit each.
+struct Offsets {
+    bits: Vec<u64>,
+    end: u64,
+}
+
+impl Offsets {
+    fn new(end: u64) -> Self {
+        Self {
+            bits: vec![0; end.div_ceil(64) as usize],
+            end,
+        }
+    }
+
+    /// Adds a batch's `__offset` column; gives its number of rows.
+    fn add(&mut self, batch: &arrow_array::RecordBatch, report: &mut VerifyReport) -> Result<u64> {
+        let column = batch.column_by_name(OFFSET_COLUMN).ok_or_else(|| {
+            Error::invalid("the lake", format!("it has no column {OFFSET_COLUMN}"))
+        })?;
+        for offset in column.as_primitive::<Int64Type>().values() {
+            let word = u64::try_from(*offset)
+                .ok()
+                .filter(|offset| *offset < self.end);
+            match word.and_then(|offset| self.bits.get_mut((offset / 64) as usize)) {
+                Some(bits) => *bits |= 1 << (offset % 64),
+                None => report.problems.push(format!(
+                    "offset {offset} is settled, and only those below {} should be",
+                    self.end
+                )),
+            }
+        }
+        Ok(batch.num_rows() as u64)
+    }
+
+    fn count(&self) -> u64 {
+        self.bits
+            .iter()
+            .map(|word| u64::from(word.count_ones()))
+            .sum()
+    }
+
+    fn in_both(&self, other: &Self) -> u64 {
+        let words = self.bits.iter().zip(&other.bits);
+        words.map(|(a, b)| u64::from((a & b).count_ones())).sum()
+    }
+}

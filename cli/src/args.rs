@@ -1,0 +1,150 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use alluvium::Durability;
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    create, dead_letters, ingest, plugin, query, run, search, status, tier, verify,
+};
+
+/// An embedded storage engine: an append-only log, sandboxed transforms, and a Lance dataset
+///
+/// Rows are appended to a table's log, where they are safe at once; transforms, which are
+/// WebAssembly components, make new columns of them; and a background thread settles both into a
+/// Lance dataset, the lake, which any tool that knows Lance can read.
+///
+/// A store is a directory. One process writes to it at a time (ingest, tier or run); status,
+/// verify, dead-letters, query and search work beside it.
+#[derive(Debug, Parser)]
+#[command(name = "alluvium", version, after_help = EXAMPLE, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLE: &str = "\
+Example: a folder of photos becomes a Lance dataset
+  alluvium create ./store photos --column path:utf8 --column image:binary
+  alluvium ingest ./store photos ~/Pictures
+  alluvium tier   ./store
+  alluvium query  ./store \"SELECT path, image FROM photos LIMIT 5\"
+
+Exit status: 0 when all went well, 1 when something failed (one line on standard error says what),
+2 when the command line is wrong. RUST_LOG=info shows more of what the engine does.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a table, and the store if there is none
+    Create(create::Args),
+    /// Append the rows of files, directories or standard input to a table
+    Ingest(ingest::Args),
+    /// Settle everything that waits in the log into the lake now, and exit
+    Tier(tier::Args),
+    /// Settle rows into the lake in the background until stopped
+    Run(run::Args),
+    /// Show how far the log and the lake of each table are
+    Status(status::Args),
+    /// Check every checksum and offset of the log, and the lake's rows against them
+    Verify(verify::Args),
+    /// Show the rows that a transform failed on
+    DeadLetters(dead_letters::Args),
+    /// Run SQL over the lake
+    Query(query::Args),
+    /// Find the rows whose vectors are nearest to a text or a vector
+    Search(search::Args),
+    /// Look into a transform's component
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+}
+
+/// The store and the table that most commands name.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Place {
+    /// The store's directory
+    pub(crate) store: PathBuf,
+    /// The table's name
+    pub(crate) table: String,
+}
+
+/// A store, and a table where only one is meant.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Scope {
+    /// The store's directory
+    pub(crate) store: PathBuf,
+    /// The table's name; all tables when it is left out
+    pub(crate) table: Option<String>,
+}
+
+/// Reads `30s`, `5m`, `1h 30m`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a number and its unit, as 500ms, 30s, 5m or 1h"))
+}
+
+/// Reads `buffered`, `interval`, `interval=250ms` or `sync`.
+pub(crate) fn parse_durability(text: &str) -> Result<Durability, String> {
+    match text {
+        "buffered" => Ok(Durability::Buffered),
+        "interval" => Ok(Durability::default()),
+        "sync" => Ok(Durability::Sync),
+        _ => match text.strip_prefix("interval=") {
+            Some(interval) => match parse_duration(interval)? {
+                Duration::ZERO => Err("an interval of 0 is no interval; write sync".to_owned()),
+                interval => Ok(Durability::Interval(interval)),
+            },
+            None => Err("write buffered, interval, interval=250ms or sync".to_owned()),
+        },
+    }
+}
+
+/// Reads `KEY=VALUE`; the value may hold further equal signs.
+pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_every_command_teaches_by_an_example() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for sub in command
+            .get_subcommands()
+            .filter(|sub| sub.get_name() != "plugin")
+        {
+            let mut sub = sub.clone();
+            let help = sub.render_long_help().to_string();
+            assert!(help.contains("Example"), "{help}");
+        }
+    }
+
+    #[test]
+    fn durability_and_durations_are_read() {
+        assert_eq!(parse_durability("sync"), Ok(Durability::Sync));
+        assert_eq!(
+            parse_durability("interval=250ms"),
+            Ok(Durability::Interval(Duration::from_millis(250)))
+        );
+        assert!(
+            parse_durability("interval=0s")
+                .unwrap_err()
+                .contains("write sync")
+        );
+        assert!(parse_durability("fast").is_err());
+        assert!(parse_duration("30").unwrap_err().contains("unit"));
+        assert_eq!(parse_pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(parse_pair("=b").is_err());
+    }
+}

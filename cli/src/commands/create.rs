@@ -1,0 +1,120 @@
+//! `alluvium create`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use alluvium::transform::parse_transforms_toml;
+use alluvium::{Durability, StoreOptions, TableOptions};
+use arrow::datatypes::Field;
+
+use crate::args::{parse_durability, parse_duration, parse_pair};
+use crate::columns::{describe, parse_column, schema};
+use crate::failure::{Failure, Outcome};
+use crate::output::Output;
+
+/// Create a table, and the store if there is none
+///
+/// A table has columns, perhaps transforms that make further ones, and a lake: the Lance dataset
+/// into which its rows settle, beside __bucket, __offset and __timestamp.
+///
+/// Types: bool, int32, int64, float32, float64, utf8, binary, timestamp (microseconds, UTC) and
+/// vector[N] (N float32 numbers). A question mark after the type lets the column be null.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLE)]
+pub(crate) struct Args {
+    /// The store's directory; created when there is none
+    store: PathBuf,
+    /// The new table's name
+    table: String,
+    /// A column, as caption:utf8? or embedding:vector[256]; once for each column, in their order
+    #[arg(long = "column", value_name = "NAME:TYPE", value_parser = parse_column, required = true)]
+    columns: Vec<Field>,
+    /// A TOML file with the transforms that make further columns; its paths start at its directory
+    #[arg(long, value_name = "FILE.toml")]
+    transforms: Option<PathBuf>,
+    /// Where the lake is: a path or a URI as s3://bucket/prefix. By default in the store
+    #[arg(long, value_name = "URI")]
+    lake: Option<String>,
+    /// An option of the lake's storage, as region=eu-west-1
+    ///
+    /// A value env:NAME is read from the environment whenever the lake is opened, so that a secret
+    /// is not written into the store: aws_secret_access_key=env:AWS_SECRET_ACCESS_KEY.
+    #[arg(long = "storage-option", value_name = "KEY=VALUE", value_parser = parse_pair)]
+    storage_options: Vec<(String, String)>,
+    /// How old a row may grow before it is settled into the lake, as 500ms, 30s or 5m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    freshness: Option<Duration>,
+    /// What an acknowledged append survives: buffered, interval, interval=250ms or sync
+    ///
+    /// All modes survive the death of the process. buffered promises nothing about power loss;
+    /// interval loses at most the last interval (100 ms by default); sync loses nothing.
+    #[arg(long, value_name = "MODE", value_parser = parse_durability)]
+    durability: Option<Durability>,
+}
+
+const EXAMPLE: &str = "\
+Example:
+  alluvium create ./store photos --column path:utf8 --column caption:utf8? --column image:binary \\
+    --transforms transforms.toml --freshness 10s
+
+A transforms file:
+  [[transform]]
+  name = \"thumbnail\"
+  plugin = \"resize-image\"              # a standard plugin, or a path to a component
+  inputs = { image = \"image\" }         # the plugin's column = the table's column
+  outputs = { image = \"thumbnail\" }
+  config = { width = 128, height = 128, fit = \"inside\", format = \"jpeg\" }
+  on_error = \"dead-letter\"             # dead-letter | null | fail";
+
+impl Args {
+    /// Creates the table.
+    pub(crate) fn run(self) -> Outcome {
+        let schema = schema(&self.columns).map_err(Failure::new)?;
+        let mut options = TableOptions::new(schema);
+        if let Some(path) = &self.transforms {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Failure::of(format_args!("cannot read {}", path.display()), &error)
+            })?;
+            let base = path.parent().unwrap_or(Path::new(""));
+            let transforms = parse_transforms_toml(&text, base)
+                .map_err(|error| Failure::of(path.display(), &error))?;
+            options = options.transforms(transforms);
+        }
+        if let Some(lake) = self.lake {
+            options = options.lake(lake);
+        }
+        for (key, value) in self.storage_options {
+            options = options.storage_option(key, value);
+        }
+        if let Some(freshness) = self.freshness {
+            options = options.freshness(freshness);
+        }
+        if let Some(durability) = self.durability {
+            options = options.durability(durability);
+        }
+
+        let store = StoreOptions::new()
+            .create(true)
+            .tiering(false)
+            .open(&self.store)?;
+        let table = store.create_table(&self.table, options)?;
+        let lake = table.lake_uri().to_string();
+        drop(table);
+        store.close()?;
+
+        let columns: Vec<String> = self.columns.iter().map(describe).collect();
+        let mut output = Output::new();
+        output.line(format_args!(
+            "created table {} with {}",
+            self.table,
+            columns.join(", ")
+        ))?;
+        output.line(format_args!("its lake is {lake}"))?;
+        output.line(format_args!(
+            "append to it with: alluvium ingest {} {} PATH...",
+            self.store.display(),
+            self.table
+        ))?;
+        output.flush()
+    }
+}

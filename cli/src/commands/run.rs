@@ -1,0 +1,116 @@
+//! `alluvium run`.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use alluvium::{Table, TableStatus};
+
+use super::open_to_write;
+use crate::failure::Outcome;
+use crate::output::{Output, count, plain, rows};
+use crate::signals::Stop;
+
+/// How often a signal is looked for.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How often the tables are looked at.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// Settle rows into the lake in the background until stopped
+///
+/// Each table is settled when its oldest waiting row is older than the table's freshness, or when
+/// enough bytes wait. A line is printed when a table got further or its lake failed. SIGINT (Ctrl-C)
+/// or SIGTERM ends it cleanly: the round that is under way is finished, the log synced and the store
+/// closed. A second one ends it at once, which is safe too.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLE)]
+pub(crate) struct Args {
+    /// The store's directory
+    store: PathBuf,
+}
+
+const EXAMPLE: &str = "\
+Example:
+  alluvium run ./store";
+
+impl Args {
+    /// Tiers until asked to stop.
+    pub(crate) fn run(self) -> Outcome {
+        let stop = Stop::listen()?;
+        let store = open_to_write(&self.store, true)?;
+        let tables = store
+            .table_names()?
+            .iter()
+            .map(|name| store.table(name))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut output = Output::new();
+        output.line(format_args!(
+            "settling {} {} of {}; stop with Ctrl-C",
+            count(tables.len() as u64),
+            if tables.len() == 1 { "table" } else { "tables" },
+            self.store.display()
+        ))?;
+        output.flush()?;
+
+        let mut watch = Watch::default();
+        let mut next = Instant::now();
+        while !stop.asked() {
+            if Instant::now() >= next {
+                next = Instant::now() + GLANCE;
+                for table in &tables {
+                    watch.look(table, &mut output)?;
+                }
+            }
+            thread::sleep(TICK);
+        }
+        for table in &tables {
+            table.sync()?;
+        }
+        drop(tables);
+        store.close()?;
+        output.line("stopped; every acknowledged row is safe in the log or the lake")?;
+        output.flush()
+    }
+}
+
+/// What was last seen of each table, so that only changes are told.
+#[derive(Debug, Default)]
+struct Watch {
+    seen: HashMap<String, (u64, Option<String>)>,
+}
+
+impl Watch {
+    fn look(&mut self, table: &Table, output: &mut Output) -> Outcome {
+        let now = table.status()?;
+        let seen = self
+            .seen
+            .entry(now.table.clone())
+            .or_insert_with(|| (now.rows_tiered, None));
+        if now.last_error != seen.1 {
+            seen.1.clone_from(&now.last_error);
+            if let Some(error) = &now.last_error {
+                tracing::warn!(table = %now.table, "{}", plain(error));
+            }
+        }
+        if now.rows_tiered != seen.0 {
+            seen.0 = now.rows_tiered;
+            output.line(progress(&now))?;
+            output.flush()?;
+        }
+        Ok(())
+    }
+}
+
+fn progress(status: &TableStatus) -> String {
+    let version = status
+        .lake_version
+        .map_or_else(String::new, |version| format!(", version {version}"));
+    format!(
+        "{}: {} settled{version}; {} waiting",
+        status.table,
+        rows(status.rows_tiered),
+        rows(status.lag_rows)
+    )
+}

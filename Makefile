@@ -1,0 +1,54 @@
+# The doors: make demo, make test, make bench, make lint.
+#
+# What is missing is installed: Debian packages where apt-get is there, Python packages into
+# $(ALLUVIUM_CACHE_DIR). Builds go to $(ALLUVIUM_TARGET_DIR), which clones can share.
+
+export ALLUVIUM_CACHE_DIR ?= $(HOME)/.cache/alluvium
+# A target directory that an earlier clone left in the cache is used again.
+export ALLUVIUM_TARGET_DIR ?= $(or $(wildcard $(ALLUVIUM_CACHE_DIR)/target),$(CURDIR)/target)
+export CARGO_TARGET_DIR := $(ALLUVIUM_TARGET_DIR)
+
+PLUGINS := $(ALLUVIUM_TARGET_DIR)/plugins
+COMMAND := $(ALLUVIUM_TARGET_DIR)/debug/alluvium
+DEMO ?= $(CURDIR)/demo-output
+TEXT ?= a cat
+
+.PHONY: help demo test lint format bench build plugins setup setup-python
+
+help:
+	@echo 'make demo   photos to searchable Lance rows (TEXT="a cat" is what it looks for)'
+	@echo 'make test   every test: unit, documentation, plugins, end to end'
+	@echo 'make lint   rustfmt, clippy, rustdoc'
+	@echo 'make bench  the benchmarks, in release mode (a first build takes most of an hour on two cores)'
+
+setup:
+	@scripts/setup tools
+
+setup-python:
+	@scripts/setup python
+
+plugins: setup
+	scripts/build-plugins $(PLUGINS)
+
+build: setup
+	cargo build --locked -p alluvium-cli
+
+demo: build plugins
+	scripts/demo $(COMMAND) $(DEMO) "$(TEXT)"
+
+test: build plugins setup-python
+	cargo test --locked --workspace --exclude alluvium-benches
+	cargo test --locked --manifest-path plugins/Cargo.toml --target-dir $(ALLUVIUM_TARGET_DIR)/plugins-native
+
+lint: setup
+	cargo fmt --all --check
+	cargo fmt --all --check --manifest-path plugins/Cargo.toml
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps -p alluvium -p alluvium-cli
+
+format:
+	cargo fmt --all
+	cargo fmt --all --manifest-path plugins/Cargo.toml
+
+bench: setup
+	cargo bench --locked -p alluvium-benches

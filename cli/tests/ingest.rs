@@ -190,10 +190,7 @@ fn a_path_that_is_wrong_is_told_before_anything_is_appended() {
     bench.write("photos/a.jpg", "x");
     for path in ["gone.jsonl", "photos"] {
         let error = bench.fails(1, &["ingest", "s", "t", "rows.jsonl", path]);
-        assert!(
-            error.contains(path) && error.contains("nothing was appended") || error.contains(path),
-            "{error}"
-        );
+        assert!(error.contains(path), "{error}");
         assert_eq!(bench.status()["rows_committed"], 0);
     }
 }
@@ -244,16 +241,17 @@ fn an_interrupt_keeps_what_was_appended() {
     writer.get_mut().flush().unwrap();
     lines.next().unwrap().unwrap();
     signal(&child, "INT");
-    writer.write(&batch).unwrap();
-    writer.get_mut().flush().unwrap();
+    // The command may have stopped before it sees these.
+    let _ = writer
+        .write(&batch)
+        .and_then(|()| Ok(writer.get_mut().flush()?));
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        error.contains("interrupted; the 20 rows before it are kept (offsets 0..20)"),
-        "{error}"
-    );
-    assert_eq!(bench.status()["rows_durable"], 20);
+    let rows = bench.status()["rows_durable"].as_u64().unwrap();
+    assert!([10, 20].contains(&rows), "{rows}");
+    let kept = format!("interrupted; the {rows} rows before it are kept (offsets 0..{rows})");
+    assert!(error.contains(&kept), "{error}");
 }
 
 #[test]

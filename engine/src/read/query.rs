@@ -155,7 +155,7 @@ mod tests {
     use std::path::Path;
 
     use arrow_array::cast::AsArray;
-    use arrow_array::types::{Float32Type, Float64Type, Int64Type};
+    use arrow_array::types::{Float64Type, Int64Type};
     use futures::TryStreamExt;
     use uuid::Uuid;
 

@@ -18,6 +18,10 @@ use crate::transform::{Chain, Transformed};
 const GATHER_BYTES: u64 = 4 << 20;
 /// As [`GATHER_BYTES`], in rows.
 const GATHER_ROWS: u64 = 8192;
+/// Transforms are given at most so many rows at a time, which bounds what they make of them.
+const TRANSFORM_ROWS: usize = 1024;
+/// As [`TRANSFORM_ROWS`], in bytes; a single larger row goes alone.
+const TRANSFORM_BYTES: usize = 8 << 20;
 
 /// What turns a table's log rows into lake rows.
 pub(crate) struct RoundInput<'a> {
@@ -54,8 +58,7 @@ impl RoundInput<'_> {
                 gathered.push(frame);
             }
             if (is_last || bytes >= GATHER_BYTES || rows >= GATHER_ROWS) && !gathered.is_empty() {
-                let batch = self.settle(&gathered, &mut after)?;
-                if batch.num_rows() > 0 && !sink(batch) {
+                if !self.settle(&gathered, &mut after, &mut sink)? {
                     break;
                 }
                 gathered.clear();
@@ -69,9 +72,40 @@ impl RoundInput<'_> {
         Ok(after)
     }
 
-    /// Transforms the rows of some frames from `after.to` on, and counts them.
-    fn settle(&mut self, frames: &[Frame], after: &mut Progress) -> Result<RecordBatch> {
+    /// Transforms the rows of some frames from `after.to` on, counts them and hands them to the sink, as
+    /// long as it wants more.
+    fn settle(
+        &mut self,
+        frames: &[Frame],
+        after: &mut Progress,
+        sink: &mut impl FnMut(RecordBatch) -> bool,
+    ) -> Result<bool> {
         let (batch, timestamps) = self.rows_of(frames, after.to)?;
+        let rows = batch.num_rows();
+        let piece = match self.chain {
+            Some(_) => {
+                let row_bytes = bytes_of(&batch)? / rows.max(1);
+                (TRANSFORM_BYTES / row_bytes.max(1)).clamp(1, TRANSFORM_ROWS)
+            }
+            None => rows,
+        };
+        for start in (0..rows).step_by(piece.max(1)) {
+            let length = piece.min(rows - start);
+            let times = timestamps.get(start..start + length).unwrap_or_default();
+            let made = self.settle_rows(batch.slice(start, length), times, after)?;
+            if made.num_rows() > 0 && !sink(made) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn settle_rows(
+        &mut self,
+        batch: RecordBatch,
+        timestamps: &[i64],
+        after: &mut Progress,
+    ) -> Result<RecordBatch> {
         let first = after.to as i64;
         let offsets: Vec<i64> = (first..first + batch.num_rows() as i64).collect();
         after.to += batch.num_rows() as u64;
@@ -86,7 +120,7 @@ impl RoundInput<'_> {
             },
         };
         self.dead
-            .append(&batch, &offsets, &timestamps, &made.failures)?;
+            .append(&batch, &offsets, timestamps, &made.failures)?;
         after.dead += made.failures.len() as u64;
         after.filtered += u64::from(made.filtered);
         after.rows += made.batch.num_rows() as u64;
@@ -122,10 +156,10 @@ impl RoundInput<'_> {
         &self,
         made: Transformed,
         offsets: Vec<i64>,
-        timestamps: Vec<i64>,
+        timestamps: &[i64],
     ) -> Result<RecordBatch> {
         let offsets: ArrayRef = Arc::new(Int64Array::from(offsets));
-        let times = TimestampMicrosecondArray::from(timestamps).with_timezone("UTC");
+        let times = TimestampMicrosecondArray::from(timestamps.to_vec()).with_timezone("UTC");
         let (offsets, times) = match made.origin {
             None => (offsets, Arc::new(times) as ArrayRef),
             Some(origin) => {
@@ -143,4 +177,13 @@ impl RoundInput<'_> {
         RecordBatch::try_new(Arc::clone(self.lake_schema), columns)
             .map_err(Error::arrow("build the lake's rows"))
     }
+}
+
+/// The bytes of a batch's rows, not of the buffers that they share with others.
+fn bytes_of(batch: &RecordBatch) -> Result<usize> {
+    let columns = batch.columns().iter();
+    let bytes = columns.map(|column| column.to_data().get_slice_memory_size());
+    bytes
+        .sum::<std::result::Result<usize, _>>()
+        .map_err(Error::arrow("measure a batch"))
 }

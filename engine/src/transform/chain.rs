@@ -163,13 +163,14 @@ impl Chain {
     /// that a transform fails on is out as a whole, even if an earlier transform made many of it.
     ///
     /// The failed calls on one plugin batch may take 10 times the deadline; from then on the deadline is a
-    /// fiftieth, and after as long again the batch's remaining rows fail untried: a plugin that
-    /// hangs on every row costs about 100 s per 1024 rows with the default limits, not 85 minutes.
+    /// tenth: a plugin that hangs on every row costs at most 10 minutes per 1024 rows with the default
+    /// limits, not 85.
     ///
     /// # Errors
     /// [`Error::TransformFailed`] when a record fails in a transform whose `on_error` is `fail`;
     /// [`Error::Invalid`] when the batch isn't of the chain's schema; [`Error::Arrow`] when its
-    /// rows can't be put together, as when they are larger than an Arrow array can be.
+    /// rows can't be put together, as when they are larger than an Arrow array can be, or when a plugin
+    /// that opened before can't be opened again.
     pub fn apply(&mut self, batch: &RecordBatch) -> Result<Transformed> {
         self.check_batch(batch)?;
         let rows = batch.num_rows();

@@ -21,6 +21,11 @@ mod stage;
 mod validate;
 mod wiring;
 
+#[cfg(test)]
+mod guests;
+#[cfg(test)]
+mod tests;
+
 pub use chain::{BoundTransform, Chain, RowFailure, TransformDescription, Transformed};
 pub use host::PluginHost;
 pub use instance::{Asset, Assets};

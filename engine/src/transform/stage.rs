@@ -11,7 +11,7 @@ use super::chain::BoundTransform;
 use super::codec;
 use super::host::TICK;
 use super::instance::{Flaw, Instance, Opening};
-use super::limits::{Limits, show_bytes, show_duration};
+use super::limits::{Limits, show_bytes};
 use super::made::Made;
 use super::plugin::Plugin;
 use super::rows::{add_row_bytes, cut};
@@ -20,9 +20,9 @@ use super::validate::Valid;
 use super::wiring::{Source, wire};
 
 /// Failed calls on the rows of one plugin batch may cost this many deadlines before the deadline
-/// is cut to a fiftieth, and twice as many before the rest of its rows fail untried.
+/// is cut to a tenth.
 const PATIENCE: u32 = 10;
-const IMPATIENT: u32 = 50;
+const IMPATIENT: u32 = 10;
 /// All the calls on one batch together may hand back this many times what one may.
 const TOTAL_OUTPUT: u64 = 16;
 
@@ -122,20 +122,16 @@ impl Stage {
         let (mut at, mut wasted) = (rows.start, Duration::ZERO);
         while at < rows.end && !made.halted() {
             let count = self.rows_a_call.clamp(1, rows.end - at);
-            if wasted >= patience.saturating_mul(2) {
-                let reason = format!(
-                    "not tried: failed calls on its batch took {}",
-                    show_duration(wasted)
-                );
-                made.fail(at, rows.end - at, &reason)?;
-                break;
-            }
             let deadline = match wasted >= patience {
                 true => (self.limits().batch_deadline / IMPATIENT).max(TICK),
                 false => self.limits().batch_deadline,
             };
+            // Without an instance no record is to blame: the batch as a whole is tried again later.
+            let instance = self.take_instance().map_err(|reason| {
+                ArrowError::ExternalError(format!("transform {:?}: {reason}", self.name).into())
+            })?;
             let start = Instant::now();
-            match self.attempt(batch, inputs, at..at + count, deadline, made) {
+            match self.attempt(instance, batch, inputs, at..at + count, deadline, made) {
                 Ok(valid) => {
                     made.add(at, count, valid)?;
                     at += count;
@@ -159,9 +155,10 @@ impl Stage {
         Ok(())
     }
 
-    /// One call of the plugin, on an instance opened for it if need be.
+    /// One call of the plugin. The instance is kept for the next unless it is broken.
     fn attempt(
         &mut self,
+        mut instance: Instance,
         batch: &RecordBatch,
         inputs: &[&ArrayRef],
         rows: Range<usize>,
@@ -176,16 +173,10 @@ impl Stage {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| Flaw::of_output(format!("cannot be handed to the plugin: {e}")))?;
         let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-        let called = match self.take_instance() {
-            Ok(mut instance) => {
-                let called = instance.apply(count, &flats, deadline);
-                if !called.as_ref().is_err_and(|flaw| flaw.fatal) {
-                    self.instance = Some(instance);
-                }
-                called
-            }
-            Err(reason) => Err(Flaw::of_output(reason)),
-        };
+        let called = instance.apply(count, &flats, deadline);
+        if !called.as_ref().is_err_and(|flaw| flaw.fatal) {
+            self.instance = Some(instance);
+        }
         let mut valid = called?;
         valid.bytes += self.check_copies(batch, rows, &valid)?;
         let total = self

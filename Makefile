@@ -9,6 +9,8 @@ export ALLUVIUM_TARGET_DIR ?= $(or $(wildcard $(ALLUVIUM_CACHE_DIR)/target),$(CU
 export CARGO_TARGET_DIR := $(ALLUVIUM_TARGET_DIR)
 
 PLUGINS := $(ALLUVIUM_TARGET_DIR)/plugins
+# The plugins' logic is tested natively, beside the engine's own build.
+NATIVE := $(ALLUVIUM_TARGET_DIR)/plugins-native
 COMMAND := $(ALLUVIUM_TARGET_DIR)/debug/alluvium
 DEMO ?= $(CURDIR)/demo-output
 TEXT ?= a cat
@@ -38,13 +40,14 @@ demo: build plugins
 
 test: build plugins setup-python
 	cargo test --locked --workspace --exclude alluvium-benches
-	cargo test --locked --manifest-path plugins/Cargo.toml --target-dir $(ALLUVIUM_TARGET_DIR)/plugins-native
+	cargo test --locked --manifest-path plugins/Cargo.toml --target-dir $(NATIVE)
 
 lint: setup
 	cargo fmt --all --check
 	cargo fmt --all --check --manifest-path plugins/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps -p alluvium -p alluvium-cli
+	cargo clippy --locked --manifest-path plugins/Cargo.toml --all-targets --target-dir $(NATIVE) -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps -p alluvium
 
 format:
 	cargo fmt --all

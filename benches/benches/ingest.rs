@@ -55,7 +55,9 @@ fn pwrite(bytes: &[u8], times: u64, is_fresh: bool, sync: bool) -> Duration {
     let mut file = make(0);
     if !is_fresh {
         let zeros = vec![0u8; 1 << 20];
-        (0..SEGMENT >> 20).for_each(|i| drop(rustix::io::pwrite(&file, &zeros, i << 20)));
+        for i in 0..SEGMENT >> 20 {
+            rustix::io::pwrite(&file, &zeros, i << 20).expect("written");
+        }
     }
     let (mut position, mut files) = (0, 1);
     let begin = Instant::now();
@@ -89,7 +91,7 @@ fn append(batch: &RecordBatch, times: u64, durability: Durability) -> Duration {
     let table: Table = store.create_table("t", options).expect("a table");
     let begin = Instant::now();
     for _ in 0..times {
-        black_box(table.append(black_box(batch)).expect("appended"));
+        let _ = black_box(table.append(black_box(batch)).expect("appended"));
     }
     begin.elapsed()
 }

@@ -28,7 +28,8 @@ fn drain(batches: &[RecordBatch]) -> Duration {
 fn plain(batches: &[RecordBatch], runtime: &tokio::runtime::Runtime) -> Duration {
     let directory = TempDir::new().expect("a directory");
     let uri = directory.path().join("plain.lance").display().to_string();
-    let reader = RecordBatchIterator::new(batches.iter().cloned().map(Ok), batches[0].schema());
+    let (owned, schema) = (batches.to_vec(), batches[0].schema());
+    let reader = RecordBatchIterator::new(owned.into_iter().map(Ok), schema);
     let begin = Instant::now();
     runtime
         .block_on(Dataset::write(reader, &uri, Some(WriteParams::default())))

@@ -37,27 +37,19 @@ Exit status: 0 when all went well, 1 when something failed (one line on standard
 2 when the command line is wrong. RUST_LOG=info shows more of what the engine does.";
 
 /// What to do.
+// The variants have no texts of their own: these would stand in place of the longer ones that the
+// arguments' types have.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create a table, and the store if there is none
     Create(create::Args),
-    /// Append the rows of files, directories or standard input to a table
     Ingest(ingest::Args),
-    /// Settle everything that waits in the log into the lake now, and exit
     Tier(tier::Args),
-    /// Settle rows into the lake in the background until stopped
     Run(run::Args),
-    /// Show how far the log and the lake of each table are
     Status(status::Args),
-    /// Check every checksum and offset of the log, and the lake's rows against them
     Verify(verify::Args),
-    /// Show the rows that a transform failed on
     DeadLetters(dead_letters::Args),
-    /// Run SQL over the lake
     Query(query::Args),
-    /// Find the rows whose vectors are nearest to a text or a vector
     Search(search::Args),
-    /// Look into a transform's component
     #[command(subcommand)]
     Plugin(plugin::Command),
 }
@@ -127,6 +119,11 @@ mod tests {
             let mut sub = sub.clone();
             let help = sub.render_long_help().to_string();
             assert!(help.contains("Example"), "{help}");
+            let (about, _) = help.split_once("Usage:").unwrap();
+            assert!(
+                about.trim().contains("\n\n"),
+                "more than one paragraph: {about}"
+            );
         }
     }
 

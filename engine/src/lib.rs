@@ -1,4 +1,50 @@
 //! Alluvium: an embedded storage engine for streams of multimodal records.
+//!
+//! A [`Store`] is a directory of [`Table`]s. What is [appended](Table::append) to a table, as Arrow record
+//! batches, goes to its log, where it is readable at once and as durable as [`Durability`] says. In the
+//! background, or when [`Table::flush_to_lake`] asks, the rows go through the table's transforms
+//! (WebAssembly components, see [`transform`]) into a Lance dataset, the *lake*, exactly once. There
+//! [`Store::query`], [`Table::nearest`] and any program that reads Lance find them.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use alluvium::{Durability, Store, TableOptions};
+//! use arrow_array::{Float64Array, RecordBatch, StringArray};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("store");
+//! let batch = RecordBatch::try_from_iter([
+//!     ("sensor", Arc::new(StringArray::from(vec!["roof", "cellar"])) as _),
+//!     ("celsius", Arc::new(Float64Array::from(vec![21.5, 12.0])) as _),
+//! ])?;
+//! let store = Store::open(&path)?;
+//! let options = TableOptions::new(batch.schema()).durability(Durability::Sync);
+//! let readings = store.create_table("readings", options)?;
+//! let ticket = readings.append(&batch)?; // survives power loss
+//! assert_eq!(ticket.offsets(), 0..2);
+//! readings.flush_to_lake()?;
+//! for rows in store.query("SELECT sensor, celsius, __offset FROM readings WHERE celsius > 20")? {
+//!     assert_eq!(rows?.num_rows(), 1);
+//! }
+//! store.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Terms
+//!
+//! *Offset*: a row's number in its table, 0, 1, 2, ... without holes. *Committed*: readable. *Durable*: survives
+//! power loss. *Tiered*: in the lake, or a *dead letter* (a transform failed on it), or filtered by a transform.
+//! *Freshness*: how old a row may grow before it is tiered.
+//!
+//! # Threads and runtimes
+//!
+//! Every call blocks and may be made from any thread, also from within an asynchronous runtime (where it
+//! blocks that runtime's thread). A store has a runtime of its own for what Lance does.
+//!
+//! # Errors
+//!
+//! [`Error`] says what happened, to what, and what to do. After a failed write or fsync a table's log is
+//! [poisoned](Error::Poisoned): it acknowledges nothing more until the store is reopened.
 
 #![cfg_attr(
     test,
@@ -34,3 +80,8 @@ pub use store::Store;
 pub use table::{Table, Ticket};
 pub use transform::{Limits, OnError, TransformSpec};
 pub use verify::VerifyReport;
+
+/// The README's example is compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -371,7 +371,7 @@ fn make_store(path: &Path, options: &StoreOptions) -> Result<()> {
 
 fn check_settings(options: &TableOptions) -> Result<()> {
     let bytes = options.settings.segment_bytes;
-    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) || bytes % 4096 != 0 {
+    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(4096) {
         return Err(Error::invalid(
             "segment_bytes",
             format!("{bytes} is not a multiple of 4096 between 64 KiB and 4 GiB"),

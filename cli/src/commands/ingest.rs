@@ -22,14 +22,15 @@ const BATCH_BYTES: usize = 8 << 20;
 ///
 /// A path is read by what it is:
 ///
-///   .jsonl .ndjson         one JSON object a line
-///   .csv                   comma-separated values with a header
-///   .parquet               a Parquet file
+///   .jsonl .ndjson           one JSON object a line
+///   .csv                     comma-separated values with a header
+///   .parquet                 a Parquet file
 ///   .arrow .arrows .feather  an Arrow IPC file or stream
-///   -                      an Arrow IPC stream on standard input
-///   a directory            each file in it, however deep, is a row: its bytes go into the table's
-///                          one binary column, its path into the utf8 column "path" if there is
-///                          one; hidden files are skipped, and all other columns must be nullable
+///   -                        an Arrow IPC stream on standard input
+///   a directory              each file in it, however deep, is a row: its bytes go into the
+///                            table's one binary column, its path into the utf8 column "path" if
+///                            there is one; hidden files are skipped, and all other columns must
+///                            be nullable
 ///
 /// Columns are found by name, in any order. A column that is missing is null, if it may be; one that
 /// the table does not have is an error, unless --ignore-unknown is given. Types are converted where

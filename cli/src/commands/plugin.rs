@@ -131,7 +131,6 @@ fn print(
         texts => plain(&texts.join(", ")),
     };
     let columns = |fields: &[Field]| list(&fields.iter().map(describe).collect::<Vec<_>>());
-    let unknown = "they depend on the configuration and the table: give --column NAME:TYPE, --config JSON and --asset NAME=FILE";
     for (name, text) in [
         ("file", path.display().to_string()),
         ("size", bytes(info.size_bytes)),
@@ -142,18 +141,19 @@ fn print(
         ),
         ("imports", list(&info.imports)),
         ("exports", list(&info.exports)),
-        (
-            "inputs",
-            plan.map_or_else(|| unknown.to_owned(), |plan| columns(&plan.inputs)),
-        ),
-        (
-            "outputs",
-            plan.map_or_else(|| "as the inputs".to_owned(), |plan| columns(&plan.outputs)),
-        ),
     ] {
         output.line(format_args!("{name:<8} {text}"))?;
     }
-    Ok(())
+    match plan {
+        Some(plan) => {
+            output.line(format_args!("inputs   {}", columns(&plan.inputs)))?;
+            output.line(format_args!("outputs  {}", columns(&plan.outputs)))
+        }
+        None => output.line(
+            "what it reads and makes depends on its configuration and the table: give --column NAME:TYPE, \
+             --config JSON and --asset NAME=FILE to see it",
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -141,7 +141,7 @@ impl Source {
         match self {
             Self::Jsonl(path) | Self::Csv(path) | Self::Parquet(path) | Self::Arrow(path) => {
                 let metadata = std::fs::metadata(path).ok()?;
-                metadata.is_file().then(|| metadata.len())
+                metadata.is_file().then_some(metadata.len())
             }
             Self::Stdin => None,
             Self::Directory(path) => directory::size(path),

@@ -247,11 +247,7 @@ fn convert_vectors(
 /// About how many bytes the rows of a batch take: what is referred to, not what the buffers hold,
 /// as a slice shares the buffers of the whole.
 pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
-    batch
-        .columns()
-        .iter()
-        .map(|column| array_bytes(column))
-        .sum()
+    batch.columns().iter().map(array_bytes).sum()
 }
 
 fn array_bytes(array: &ArrayRef) -> usize {

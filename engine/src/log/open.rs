@@ -85,7 +85,7 @@ impl Log {
     /// The durable offset is the lowest that it can be: what frames and footers say of it.
     pub(crate) fn open_read_only(options: LogOptions) -> Result<Self> {
         for attempt in 1.. {
-            let found = open_segments(&options, false).and_then(|segments| examine_live(segments));
+            let found = open_segments(&options, false).and_then(examine_live);
             match found {
                 Err(Error::Io { source, .. })
                     if source.kind() == std::io::ErrorKind::NotFound && attempt < READ_ATTEMPTS => {

@@ -1,78 +1,114 @@
 //! A store's plugins and their assets, pinned by content: `plugins/<sha256>.wasm`, `plugins/<sha256>.asset`.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow_schema::SchemaRef;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::catalog::{PinnedTransform, replace_file};
 use crate::error::{Error, Result};
-use crate::transform::{Asset, BoundTransform, Plugin, PluginHost, TransformSpec, resolve_plugin};
+use crate::transform::{
+    Asset, BoundTransform, Chain, Limits, Plugin, PluginHost, TransformSpec, resolve_plugin,
+};
 
 const DIRECTORY: &str = "plugins";
 
-/// Copies a transform's plugin and assets into the store; they are durable when this returns.
-pub(crate) fn pin(
-    store: &Path,
-    spec: TransformSpec,
-    plugin_dirs: &[PathBuf],
-) -> Result<PinnedTransform> {
-    let plugin = resolve_plugin(&spec.plugin, plugin_dirs)?;
-    let plugin_sha256 = pin_file(store, &plugin, "wasm")?;
-    let pin_asset = |(name, path): (&String, &PathBuf)| {
-        pin_file(store, path, "asset").map(|sha256| (name.clone(), sha256))
-    };
-    let assets_sha256 = spec.assets.iter().map(pin_asset).collect::<Result<_>>()?;
-    Ok(PinnedTransform {
-        spec,
-        plugin_sha256,
-        assets_sha256,
-    })
+/// The plugins of a store, and the host that they run on once one is needed.
+#[derive(Debug)]
+pub(crate) struct Plugins {
+    store: PathBuf,
+    search: Vec<PathBuf>,
+    host: Mutex<Option<PluginHost>>,
 }
 
-/// Compiles a pinned transform's plugin and grants it its assets.
-pub(crate) fn bind(
-    store: &Path,
-    host: &PluginHost,
-    pinned: &PinnedTransform,
-) -> Result<BoundTransform> {
-    let path = pinned_path(store, &pinned.plugin_sha256, "wasm");
-    let bytes = fs::read(&path).map_err(Error::io("read the plugin", &path))?;
-    if sha256_of(&bytes) != pinned.plugin_sha256 {
-        return Err(Error::Corrupt {
-            path,
-            position: 0,
-            reason: "the plugin is not the one that was registered".into(),
-        });
+impl Plugins {
+    /// The plugins of the store in a directory; standard ones are looked for in `search` first.
+    pub(crate) fn new(store: PathBuf, search: Vec<PathBuf>) -> Self {
+        Self {
+            store,
+            search,
+            host: Mutex::new(None),
+        }
     }
-    let asset = |(name, sha256): (&String, &String)| {
-        let path = pinned_path(store, sha256, "asset");
-        (name.clone(), Asset::File(path))
-    };
-    let assets: BTreeMap<_, _> = pinned.assets_sha256.iter().map(asset).collect();
-    let mut bound = BoundTransform::new(
-        pinned.spec.clone(),
-        Plugin::compile(host, &pinned.spec.plugin, &bytes)?,
-    );
-    bound.assets = assets;
-    Ok(bound)
-}
 
-fn pin_file(store: &Path, source: &Path, kind: &str) -> Result<String> {
-    let bytes = fs::read(source).map_err(Error::io("read", source))?;
-    let sha256 = sha256_of(&bytes);
-    let path = pinned_path(store, &sha256, kind);
-    if !path.exists() {
-        let directory = store.join(DIRECTORY);
-        fs::create_dir_all(&directory).map_err(Error::io("create the directory", &directory))?;
-        replace_file(&path, &bytes)?;
+    /// Copies a transform's plugin and assets into the store; they are durable when this returns.
+    pub(crate) fn pin(&self, spec: &TransformSpec) -> Result<PinnedTransform> {
+        let plugin = resolve_plugin(&spec.plugin, &self.search)?;
+        let pin_asset = |(name, path): (&String, &PathBuf)| {
+            self.pin_file(path, "asset")
+                .map(|sha256| (name.clone(), sha256))
+        };
+        Ok(PinnedTransform {
+            spec: spec.clone(),
+            plugin_sha256: self.pin_file(&plugin, "wasm")?,
+            assets_sha256: spec.assets.iter().map(pin_asset).collect::<Result<_>>()?,
+        })
     }
-    Ok(sha256)
-}
 
-fn pinned_path(store: &Path, sha256: &str, kind: &str) -> PathBuf {
-    store.join(DIRECTORY).join(format!("{sha256}.{kind}"))
+    /// Compiles pinned transforms and wires them to a schema; `None` when there are none.
+    pub(crate) fn chain(
+        &self,
+        schema: &SchemaRef,
+        transforms: &[PinnedTransform],
+        limits: &Limits,
+    ) -> Result<Option<Chain>> {
+        if transforms.is_empty() {
+            return Ok(None);
+        }
+        let host = self.host()?;
+        let bind = |pinned| self.bind(&host, pinned);
+        let bound = transforms.iter().map(bind).collect::<Result<_>>()?;
+        Chain::new(&host, Arc::clone(schema), bound, limits.clone()).map(Some)
+    }
+
+    fn host(&self) -> Result<PluginHost> {
+        let mut host = self.host.lock();
+        if let Some(host) = &*host {
+            return Ok(host.clone());
+        }
+        Ok(host.insert(PluginHost::new()?).clone())
+    }
+
+    /// Compiles a pinned transform's plugin and grants it its assets.
+    fn bind(&self, host: &PluginHost, pinned: &PinnedTransform) -> Result<BoundTransform> {
+        let path = self.pinned_path(&pinned.plugin_sha256, "wasm");
+        let bytes = fs::read(&path).map_err(Error::io("read the plugin", &path))?;
+        if sha256_of(&bytes) != pinned.plugin_sha256 {
+            return Err(Error::Corrupt {
+                path,
+                position: 0,
+                reason: "the plugin is not the one that was registered".into(),
+            });
+        }
+        let asset = |(name, sha256): (&String, &String)| {
+            let path = self.pinned_path(sha256, "asset");
+            (name.clone(), Asset::File(path))
+        };
+        let plugin = Plugin::compile(host, &pinned.spec.plugin, &bytes)?;
+        let mut bound = BoundTransform::new(pinned.spec.clone(), plugin);
+        bound.assets = pinned.assets_sha256.iter().map(asset).collect();
+        Ok(bound)
+    }
+
+    fn pin_file(&self, source: &Path, kind: &str) -> Result<String> {
+        let bytes = fs::read(source).map_err(Error::io("read", source))?;
+        let sha256 = sha256_of(&bytes);
+        let path = self.pinned_path(&sha256, kind);
+        if !path.exists() {
+            let directory = self.store.join(DIRECTORY);
+            fs::create_dir_all(&directory)
+                .map_err(Error::io("create the directory", &directory))?;
+            replace_file(&path, &bytes)?;
+        }
+        Ok(sha256)
+    }
+
+    fn pinned_path(&self, sha256: &str, kind: &str) -> PathBuf {
+        self.store.join(DIRECTORY).join(format!("{sha256}.{kind}"))
+    }
 }
 
 fn sha256_of(bytes: &[u8]) -> String {

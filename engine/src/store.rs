@@ -5,22 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_schema::SchemaRef;
 use parking_lot::Mutex;
 
-use crate::catalog::{self, PinnedTransform, TableMeta};
+use crate::catalog::{self, TableMeta};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::lock::StoreLock;
 use crate::log::{Log, sync_directory};
 use crate::options::{StoreOptions, TableOptions};
-use crate::plugins;
+use crate::plugins::Plugins;
 use crate::read::query::{self, QueryResult, Source};
 use crate::table::{Table, TableInner, raw_options};
 use crate::tier::lake::Lake;
 use crate::tier::scheduler::Scheduler;
 use crate::tier::tierer::TierContext;
-use crate::transform::{Chain, PluginHost};
 
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 const SEGMENT_BYTES_MAX: u64 = 4 << 30;
@@ -54,11 +52,10 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    plugin_dirs: Vec<PathBuf>,
     /// `None` when the store is open read-only.
     scheduler: Option<Arc<Scheduler>>,
     tables: Mutex<BTreeMap<String, Arc<TableInner>>>,
-    host: PluginHost,
+    plugins: Arc<Plugins>,
     executor: Arc<Executor>,
     /// Released last, by being the last field.
     _lock: Option<StoreLock>,
@@ -89,10 +86,9 @@ impl Store {
             .transpose()?;
         let store = Self {
             inner: Arc::new(Inner {
-                plugin_dirs: options.plugin_dirs,
                 scheduler: scheduler.map(Arc::new),
                 tables: Mutex::default(),
-                host: PluginHost::new()?,
+                plugins: Arc::new(Plugins::new(path.clone(), options.plugin_dirs)),
                 executor: Arc::new(Executor::new(&path)?),
                 path,
                 _lock: lock,
@@ -233,8 +229,7 @@ impl Store {
             schema: meta.schema(&directory)?,
             lake_schema: meta.lake_schema(&directory)?,
             lake: meta.lake_options(&self.inner.path, name),
-            store: self.inner.path.clone(),
-            host: self.inner.host.clone(),
+            plugins: Arc::clone(&self.inner.plugins),
             executor: Arc::clone(&self.inner.executor),
             directory,
             meta,
@@ -243,14 +238,14 @@ impl Store {
 
     /// Pins the transforms and finds out what they make of the schema.
     fn register(&self, options: &TableOptions) -> Result<TableMeta> {
-        let (store, dirs) = (&self.inner.path, &self.inner.plugin_dirs);
-        let pin = |spec: &crate::TransformSpec| plugins::pin(store, spec.clone(), dirs);
-        let pinned = options
-            .transforms
-            .iter()
-            .map(pin)
-            .collect::<Result<Vec<_>>>()?;
-        let transformed = self.transformed_schema(&options.schema, &pinned, options)?;
+        let plugins = &self.inner.plugins;
+        let pinned = options.transforms.iter().map(|spec| plugins.pin(spec));
+        let pinned = pinned.collect::<Result<Vec<_>>>()?;
+        let chain = plugins.chain(&options.schema, &pinned, &options.settings.limits)?;
+        let transformed = match chain {
+            Some(chain) => chain.output_schema(),
+            None => Arc::clone(&options.schema),
+        };
         catalog::check_columns(&transformed)?;
         Ok(TableMeta::new(
             options.settings.clone(),
@@ -260,24 +255,6 @@ impl Store {
             &options.schema,
             &transformed,
         ))
-    }
-
-    fn transformed_schema(
-        &self,
-        schema: &SchemaRef,
-        pinned: &[PinnedTransform],
-        options: &TableOptions,
-    ) -> Result<SchemaRef> {
-        if pinned.is_empty() {
-            return Ok(Arc::clone(schema));
-        }
-        let (store, host) = (&self.inner.path, &self.inner.host);
-        let bound = pinned
-            .iter()
-            .map(|p| plugins::bind(store, host, p))
-            .collect::<Result<_>>()?;
-        let limits = options.settings.limits.clone();
-        Ok(Chain::new(host, Arc::clone(schema), bound, limits)?.output_schema())
     }
 
     /// Writes a table's file and an empty log into a directory that doesn't count yet.

@@ -77,8 +77,8 @@ fn check_lake(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
     let (progress, _) = crate::tier::tierer::lake_progress(context)?;
     report.rows_tiered = progress.to;
     report.filtered = progress.filtered;
-    let mut seen = Offsets::new(progress.to);
-    let mut dead = Offsets::new(progress.to);
+    let mut seen = Offsets::new(progress.to)?;
+    let mut dead = Offsets::new(progress.to)?;
     for batch in lake_offsets(table)? {
         report.lake_rows += seen.add(&batch?, report)?;
     }
@@ -134,11 +134,13 @@ struct Offsets {
 }
 
 impl Offsets {
-    fn new(end: u64) -> Self {
-        Self {
-            bits: vec![0; end.div_ceil(64) as usize],
-            end,
-        }
+    fn new(end: u64) -> Result<Self> {
+        let words = usize::try_from(end.div_ceil(64)).unwrap_or(usize::MAX);
+        let mut bits = Vec::new();
+        bits.try_reserve_exact(words)
+            .map_err(|e| Error::invalid(format!("a set of {end} offsets"), e.to_string()))?;
+        bits.resize(words, 0);
+        Ok(Self { bits, end })
     }
 
     /// Adds a batch's `__offset` column; gives its number of rows.

@@ -115,6 +115,24 @@ fn rows_are_tiered_in_the_background_when_they_are_old_enough() {
 }
 
 #[test]
+fn rows_are_tiered_in_the_background_when_enough_bytes_wait_however_fresh() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path().join("s")).unwrap();
+    let table = store
+        .create_table("t", options().round_bytes(100_000))
+        .unwrap();
+    let _ = table.append(&numbers(0..1000)).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(table.status().unwrap().rows_tiered, 0, "8 KB are too few");
+    let _ = table.append(&numbers(1000..20_000)).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while table.status().unwrap().rows_tiered < 20_000 {
+        assert!(Instant::now() < deadline, "{:?}", table.status());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn log_segments_are_released_once_their_rows_are_in_the_lake() {
     let dir = TempDir::new().unwrap();
     let store = manual(&dir.path().join("s"));

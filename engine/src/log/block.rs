@@ -33,7 +33,7 @@
 
 use uuid::Uuid;
 
-use super::frame::{Fields, Layout, checksum_of};
+use super::frame::{Fields, Layout, OFFSET_MAX, checksum_of};
 
 /// The size of the header and of the footer.
 pub(crate) const BLOCK_BYTES: u64 = 4096;
@@ -97,7 +97,9 @@ impl SegmentHeader {
     /// Reads a header block, or says why it is none.
     pub(crate) fn from_block(block: &[u8]) -> Result<Self, String> {
         let mut fields = checked_fields(block, HEADER_MAGIC, "header")?;
-        Self::from_fields(&mut fields).ok_or_else(|| "header with unknown values".to_owned())
+        Self::from_fields(&mut fields)
+            .filter(|header| header.base_offset <= OFFSET_MAX && header.sequence < u64::MAX)
+            .ok_or_else(|| "header with unknown values".to_owned())
     }
 
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
@@ -152,7 +154,7 @@ impl SegmentFooter {
             timestamp_us_min: i64::from_le_bytes(fields.take()?),
             timestamp_us_max: i64::from_le_bytes(fields.take()?),
         };
-        (footer.sequence == sequence).then_some(footer)
+        (footer.sequence == sequence && footer.end_offset <= OFFSET_MAX).then_some(footer)
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) const FRAME_ALIGNMENT: usize = 64;
 pub(crate) const FRAME_HEADER_BYTES: u64 = FRAME_ALIGNMENT as u64;
 /// The largest payload: what the 32-bit length holds.
 pub(crate) const PAYLOAD_BYTES_MAX: u64 = u32::MAX as u64 & !(FRAME_HEADER_BYTES - 1);
+/// The largest offset, as the lake's column of offsets is signed.
+pub(crate) const OFFSET_MAX: u64 = i64::MAX as u64;
 /// A frame without a payload, which only records that everything before it is durable.
 pub(crate) const FLAG_BARRIER: u16 = 1;
 
@@ -90,6 +92,7 @@ impl FrameHeader {
 
     fn is_consistent(&self) -> bool {
         self.flags & !FLAGS_KNOWN == 0
+            && self.end_offset <= OFFSET_MAX
             && self.base_offset <= self.end_offset
             && self.synced_offset <= self.base_offset
             && u64::from(self.payload_length) % FRAME_HEADER_BYTES == 0

@@ -29,7 +29,13 @@ impl Frame {
                 self.segment
                     .corrupt(self.position, "the payload's checksum is wrong")
             })?;
-        decode(&payload, schema).map_err(|e| self.segment.corrupt(self.position, e.to_string()))
+        let batch = decode(&payload, schema)
+            .map_err(|e| self.segment.corrupt(self.position, e.to_string()))?;
+        if batch.num_rows() as u64 != u64::from(self.header.row_count) {
+            let reason = "the header and the payload differ in their number of rows";
+            return Err(self.segment.corrupt(self.position, reason));
+        }
+        Ok(batch)
     }
 }
 

@@ -10,11 +10,9 @@ use lance_linalg::distance::DistanceType;
 
 use crate::catalog::PinnedTransform;
 use crate::error::{Error, Result};
-use crate::plugins;
 use crate::table::TableInner;
 use crate::tier::lake::{Lake, Told};
 use crate::tier::tierer::TierContext;
-use crate::transform::Chain;
 
 /// What to look for the neighbours of.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,11 +89,18 @@ fn embed(context: &TierContext, column: &str, text: &str) -> Result<Vec<f32>> {
         return Err(Error::invalid(format!("column {column:?}"), reason));
     };
     let schema = Arc::new(Schema::new(vec![Field::new(input, DataType::Utf8, true)]));
-    let bound = plugins::bind(&context.store, &context.host, pinned)?;
-    let limits = context.meta.settings.limits.clone();
-    let mut chain = Chain::new(&context.host, Arc::clone(&schema), vec![bound], limits)?;
+    let limits = &context.meta.settings.limits;
+    let chain = context
+        .plugins
+        .chain(&schema, std::slice::from_ref(pinned), limits)?;
     let texts = Arc::new(StringArray::from(vec![text]));
     let row = RecordBatch::try_new(schema, vec![texts]).map_err(Error::arrow("embed the text"))?;
+    let Some(mut chain) = chain else {
+        return Err(Error::invalid(
+            format!("column {column:?}"),
+            "its transform is gone",
+        ));
+    };
     let made = chain.apply(&row)?;
     let vectors = made
         .batch

@@ -14,11 +14,11 @@ use crate::catalog::{TableMeta, replace_file};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::log::{Log, now_us};
-use crate::plugins;
+use crate::plugins::Plugins;
 use crate::tier::dead_letters::DeadLetters;
 use crate::tier::lake::{Lake, LakeOptions, Outcome, Progress, Round, TransformRecord, Written};
 use crate::tier::round::RoundInput;
-use crate::transform::{Chain, PluginHost};
+use crate::transform::Chain;
 
 /// At most this many bytes of log become one commit, so that a backlog is settled in steps.
 const ROUND_BYTES_MAX: u64 = 1 << 30;
@@ -33,13 +33,12 @@ const REPORT_FILE: &str = "tier.json";
 /// What a tierer is about; it never changes.
 #[derive(Debug)]
 pub(crate) struct TierContext {
-    pub(crate) store: PathBuf,
     pub(crate) directory: PathBuf,
     pub(crate) meta: TableMeta,
     pub(crate) schema: SchemaRef,
     pub(crate) lake_schema: SchemaRef,
     pub(crate) lake: LakeOptions,
-    pub(crate) host: PluginHost,
+    pub(crate) plugins: Arc<Plugins>,
     pub(crate) executor: Arc<Executor>,
 }
 
@@ -275,27 +274,15 @@ impl Tierer {
             Ok::<_, Error>((lake, progress))
         })??;
         Ok(Open {
-            chain: self.chain()?,
+            chain: context.plugins.chain(
+                &context.schema,
+                &context.meta.transforms,
+                &context.meta.settings.limits,
+            )?,
             dead: DeadLetters::open(&context.directory, table_id, &context.schema, progress.to)?,
             lake,
             progress,
         })
-    }
-
-    fn chain(&self) -> Result<Option<Chain>> {
-        let context = &self.context;
-        if context.meta.transforms.is_empty() {
-            return Ok(None);
-        }
-        let bind = |pinned| plugins::bind(&context.store, &context.host, pinned);
-        let bound = context
-            .meta
-            .transforms
-            .iter()
-            .map(bind)
-            .collect::<Result<_>>()?;
-        let limits = context.meta.settings.limits.clone();
-        Chain::new(&context.host, Arc::clone(&context.schema), bound, limits).map(Some)
     }
 
     /// Streams the rows up to `until` into data files while they are made, then commits them once.

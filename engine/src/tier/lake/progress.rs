@@ -102,10 +102,15 @@ fn recorded(
     }
     let number = |key: &str| {
         let value = properties.get(key).map(String::as_str).unwrap_or_default();
-        value.parse::<u64>().map_err(|_| {
+        // No more than an offset can be: sums of these must not overflow.
+        let number = value
+            .parse::<i64>()
+            .ok()
+            .and_then(|n| u64::try_from(n).ok());
+        number.ok_or_else(|| {
             let id = &transaction.uuid;
             lance::Error::invalid_input(format!(
-                "transaction {id} has {key} = {value:?}, which is not a number"
+                "transaction {id} has {key} = {value:?}, which is not a count"
             ))
         })
     };

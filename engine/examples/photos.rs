@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ticket.wait()?; // and power loss from here on
     table.flush_to_lake()?; // or wait: rows are tiered when they are 30 s old
 
-    for rows in store.query("SELECT caption, octet_length(thumbnail) FROM photos")? {
+    for rows in store.query("SELECT caption, original_width, original_height FROM photos")? {
         println!("{:?}", rows?);
     }
     println!(

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::catalog::{PinnedTransform, replace_file};
 use crate::error::{Error, Result};
+use crate::log::create_directory;
 use crate::transform::{
     Asset, BoundTransform, Chain, Limits, Plugin, PluginHost, TransformSpec, resolve_plugin,
 };
@@ -99,8 +100,7 @@ impl Plugins {
         let path = self.pinned_path(&sha256, kind);
         if !path.exists() {
             let directory = self.store.join(DIRECTORY);
-            fs::create_dir_all(&directory)
-                .map_err(Error::io("create the directory", &directory))?;
+            create_directory(&directory)?;
             replace_file(&path, &bytes)?;
         }
         Ok(sha256)

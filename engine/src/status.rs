@@ -72,7 +72,7 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
     };
     let committed = table.raw.committed();
     // A reader's snapshot of the log may be older than the lake.
-    let lag_from = rows_tiered.clamp(table.raw.first_offset(), committed);
+    let lag_from = rows_tiered.max(table.raw.first_offset()).min(committed);
     let oldest = table.raw.read_from(lag_from).next_frame()?;
     let lag_us = oldest.map_or(0, |f| now_us().saturating_sub(f.header.timestamp_us).max(0));
     let letters = dead_letters::read(

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow_schema::Schema;
 
 use parking_lot::Mutex;
 
@@ -16,7 +19,7 @@ use crate::options::{StoreOptions, TableOptions};
 use crate::plugins::Plugins;
 use crate::read::query::{self, QueryResult, Source};
 use crate::table::{Table, TableInner, raw_options};
-use crate::tier::lake::Lake;
+use crate::tier::lake::{Lake, LakeOptions};
 use crate::tier::scheduler::Scheduler;
 use crate::tier::tierer::TierContext;
 
@@ -55,6 +58,7 @@ struct Inner {
     /// `None` when the store is open read-only.
     scheduler: Option<Arc<Scheduler>>,
     tables: Mutex<BTreeMap<String, Arc<TableInner>>>,
+    is_closed: AtomicBool,
     plugins: Arc<Plugins>,
     executor: Arc<Executor>,
     /// Released last, by being the last field.
@@ -88,6 +92,7 @@ impl Store {
             inner: Arc::new(Inner {
                 scheduler: scheduler.map(Arc::new),
                 tables: Mutex::default(),
+                is_closed: AtomicBool::new(false),
                 plugins: Arc::new(Plugins::new(path.clone(), options.plugin_dirs)),
                 executor: Arc::new(Executor::new(&path)?),
                 path,
@@ -122,6 +127,7 @@ impl Store {
     ///
     /// [`Error::TableNotFound`]; for a read-only store [`Error::Corrupt`] too.
     pub fn table(&self, name: &str) -> Result<Table> {
+        self.check_open("open a table")?;
         let mut tables = self.inner.tables.lock();
         if let Some(table) = tables.get(name) {
             return Ok(self.handle(Arc::clone(table)));
@@ -155,7 +161,8 @@ impl Store {
     /// [`Error::TableExists`]; [`Error::Invalid`] for a name, a column or an option that cannot be;
     /// [`Error::Plugin`] and [`Error::Transform`] for transforms that don't fit; [`Error::Lake`] and
     /// [`Error::LakeMismatch`] for a lake that cannot be reached or has other columns.
-    pub fn create_table(&self, name: &str, options: TableOptions) -> Result<Table> {
+    pub fn create_table(&self, name: &str, mut options: TableOptions) -> Result<Table> {
+        self.check_open("create a table")?;
         catalog::check_table_name(name)?;
         catalog::check_columns(&options.schema)?;
         check_settings(&options)?;
@@ -170,7 +177,9 @@ impl Store {
                 state: "open read-only",
             });
         }
+        options.lake = options.lake.map(|lake| absolute(&lake)).transpose()?;
         let meta = self.register(&options)?;
+        let bucket = meta.settings.bucket;
         let unfinished = directory.with_file_name(format!("{name}{UNFINISHED}"));
         let context = self.context(
             name,
@@ -180,7 +189,7 @@ impl Store {
         let (lake, schema) = (context.lake, context.lake_schema);
         self.inner
             .executor
-            .run(async move { Lake::open_or_create(&lake, &schema).await.map(drop) })??;
+            .run(async move { adopt_lake(&lake, &schema, bucket).await })??;
         fs::rename(&unfinished, &directory).map_err(Error::io("name the table", &directory))?;
         sync_directory(&tables_directory(&self.inner.path))?;
         self.table(name)
@@ -215,6 +224,16 @@ impl Store {
     /// [`Error::Io`] or [`Error::Poisoned`] when a log could not be made durable.
     pub fn close(self) -> Result<()> {
         self.inner.close()
+    }
+
+    fn check_open(&self, action: &'static str) -> Result<()> {
+        match self.inner.is_closed.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => Err(Error::Unavailable {
+                action,
+                state: "closed",
+            }),
+        }
     }
 
     fn handle(&self, table: Arc<TableInner>) -> Table {
@@ -304,8 +323,10 @@ impl Inner {
         if let Some(scheduler) = &self.scheduler {
             scheduler.stop();
         }
+        self.is_closed.store(true, Ordering::Release);
         let tables = self.tables.lock();
-        tables.values().try_for_each(|table| table.raw.close())
+        let closed = tables.values().map(|table| table.raw.close());
+        closed.fold(Ok(()), |first, next| first.and(next))
     }
 }
 
@@ -315,6 +336,29 @@ impl Drop for Inner {
             tracing::error!(store = %self.path.display(), %error, "the store was not closed cleanly");
         }
     }
+}
+
+/// Opens or creates a new table's lake. Rows of its bucket that are there already would be taken for its own.
+async fn adopt_lake(options: &LakeOptions, schema: &Schema, bucket: i32) -> Result<()> {
+    let lake = Lake::open_or_create(options, schema).await?;
+    match lake.has_rows_of(bucket).await? {
+        false => Ok(()),
+        true => Err(Error::LakeMismatch {
+            uri: lake.uri().to_owned(),
+            reason: format!(
+                "it has rows of bucket {bucket} already; give this table another bucket"
+            ),
+        }),
+    }
+}
+
+/// A local path from the root on, so that it means the same wherever the store is opened; URIs as they are.
+fn absolute(lake: &str) -> Result<String> {
+    if lake.contains("://") {
+        return Ok(lake.to_owned());
+    }
+    let path = std::path::absolute(lake).map_err(Error::io("find", Path::new(lake)))?;
+    Ok(path.to_string_lossy().into_owned())
 }
 
 fn tables_directory(store: &Path) -> PathBuf {

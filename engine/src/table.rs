@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use crate::catalog::{FIRST_SCHEMA_ID, TableMeta};
 use crate::error::{Error, Result};
@@ -202,10 +202,22 @@ impl TableInner {
             true => Log::open_read_only(options)?,
             false => Log::open(options, FIRST_SCHEMA_ID, None)?,
         };
+        let tierer = Tierer::new(context);
+        let tiered = tierer.report().tiered;
+        if !read_only && tiered > raw.committed() {
+            // Offsets that the lake has must not be given out again.
+            return Err(Error::LakeMismatch {
+                uri: tierer.context.lake.uri.clone(),
+                reason: format!(
+                    "it has table {name:?} up to offset {tiered}, and the log ends at {}; the log was replaced by an older copy",
+                    raw.committed()
+                ),
+            });
+        }
         Ok(Self {
             name: name.to_owned(),
             raw,
-            tierer: Tierer::new(context),
+            tierer,
         })
     }
 }
@@ -240,7 +252,7 @@ fn mismatch(schema: &Schema, batch: &RecordBatch) -> Option<String> {
                 found.name()
             ));
         }
-        if !expected.data_type().equals_datatype(found.data_type()) {
+        if !same_type(expected.data_type(), found.data_type()) {
             let (has, should) = (found.data_type(), expected.data_type());
             return Some(format!("column {name:?} is {has} instead of {should}"));
         }
@@ -249,4 +261,53 @@ fn mismatch(schema: &Schema, batch: &RecordBatch) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether two types are the same, whatever lists call their items and whether parts may be null. The
+/// fields of a struct count by name and in their order.
+fn same_type(a: &DataType, b: &DataType) -> bool {
+    use DataType::{FixedSizeList, LargeList, List, Map, Struct};
+    let same_field = |a: &Field, b: &Field| same_type(a.data_type(), b.data_type());
+    match (a, b) {
+        (List(a), List(b)) | (LargeList(a), LargeList(b)) => same_field(a, b),
+        (FixedSizeList(a, size), FixedSizeList(b, other)) => size == other && same_field(a, b),
+        (Map(a, _), Map(b, _)) => match (a.data_type(), b.data_type()) {
+            // What a map calls its keys and values says nothing.
+            (Struct(a), Struct(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_field(a, b))
+            }
+            _ => false,
+        },
+        (Struct(a), Struct(b)) => {
+            let same =
+                |(a, b): (&Arc<Field>, &Arc<Field>)| a.name() == b.name() && same_field(a, b);
+            a.len() == b.len() && a.iter().zip(b).all(same)
+        }
+        _ => a == b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Int64Array;
+
+    use super::*;
+    use crate::{Durability, StoreOptions, TableOptions};
+
+    #[test]
+    fn a_lake_is_never_ahead_of_what_the_log_has_after_power_loss() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StoreOptions::new()
+            .tiering(false)
+            .open(dir.path().join("s"))
+            .unwrap();
+        let column = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        let batch = RecordBatch::try_from_iter([("n", column as _)]).unwrap();
+        let options = TableOptions::new(batch.schema()).durability(Durability::Buffered);
+        let table = store.create_table("t", options).unwrap();
+        let _ = table.append(&batch).unwrap();
+        assert_eq!(table.inner.raw.durable(), 0);
+        table.flush_to_lake().unwrap();
+        assert_eq!(table.inner.raw.durable(), 3);
+    }
 }

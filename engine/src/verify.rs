@@ -11,6 +11,12 @@ use crate::read::query::{self, QueryResult, Source};
 use crate::table::TableInner;
 use crate::tier::dead_letters;
 use crate::tier::lake::{BUCKET_COLUMN, OFFSET_COLUMN};
+use crate::tier::tierer::lake_progress;
+
+/// How often is looked at a lake that moves on meanwhile.
+const ATTEMPTS: u32 = 5;
+/// Problems beyond so many are only counted.
+const PROBLEMS_MAX: usize = 100;
 
 /// What [`Table::verify`](crate::Table::verify) looked at, and what it found wrong.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -34,18 +40,42 @@ pub struct VerifyReport {
     pub dead_letters: u64,
     /// Offsets that a transform filtered, by the lake's record.
     pub filtered: u64,
-    /// What does not hold, one line each. Empty: all is well.
+    /// What does not hold, one line each, the first hundred. Empty: all is well.
     pub problems: Vec<String>,
+    /// How many problems there are in all.
+    pub problems_total: u64,
+}
+
+impl VerifyReport {
+    fn problem(&mut self, problem: String) {
+        self.problems_total += 1;
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem);
+        }
+    }
 }
 
 pub(crate) fn of(table: &TableInner) -> Result<VerifyReport> {
+    // Beside a writer the lake may go on to another version in between: then look again.
+    for _ in 1..ATTEMPTS {
+        let (_, before) = lake_progress(&table.tierer.context)?;
+        let report = look(table)?;
+        let (_, after) = lake_progress(&table.tierer.context)?;
+        if before == after {
+            return Ok(report);
+        }
+    }
+    look(table)
+}
+
+fn look(table: &TableInner) -> Result<VerifyReport> {
     let mut report = VerifyReport {
         table: table.name.clone(),
         segments: table.raw.size().0,
         ..VerifyReport::default()
     };
     if let Err(error) = check_log(table, &mut report) {
-        report.problems.push(error.to_string());
+        report.problem(error.to_string());
     }
     check_lake(table, &mut report)?;
     Ok(report)
@@ -60,7 +90,7 @@ fn check_log(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
         let header = frame.header;
         let rows = frame.batch(Arc::clone(schema))?.num_rows() as u64;
         if header.base_offset != expected || header.end_offset - header.base_offset != rows {
-            report.problems.push(format!(
+            report.problem(format!(
                 "a frame has offsets {} to {} and {rows} rows where offset {expected} should follow",
                 header.base_offset, header.end_offset
             ));
@@ -74,7 +104,7 @@ fn check_log(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
 
 fn check_lake(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
     let context = &table.tierer.context;
-    let (progress, _) = crate::tier::tierer::lake_progress(context)?;
+    let (progress, _) = lake_progress(context)?;
     report.rows_tiered = progress.to;
     report.filtered = progress.filtered;
     let mut seen = Offsets::new(progress.to)?;
@@ -91,23 +121,23 @@ fn check_lake(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
     let both = seen.in_both(&dead);
     if both > 0 {
         let problem = format!("{both} offsets are in the lake and among the dead letters");
-        report.problems.push(problem);
+        report.problem(problem);
     }
     let settled = report.lake_offsets + report.dead_letters + report.filtered;
     if settled != progress.to {
-        report.problems.push(format!(
+        report.problem(format!(
             "of {} tiered offsets {} are in the lake, {} are dead letters and {} were filtered, which makes {settled}",
             progress.to, report.lake_offsets, report.dead_letters, report.filtered
         ));
     }
     if context.meta.transforms.is_empty() && report.lake_rows != report.lake_offsets {
         let doubled = report.lake_rows - report.lake_offsets;
-        report.problems.push(format!(
+        report.problem(format!(
             "{doubled} rows of the lake have an offset that another has"
         ));
     }
     if progress.rows != report.lake_rows {
-        report.problems.push(format!(
+        report.problem(format!(
             "the lake has {} rows of this table, and its commits say {}",
             report.lake_rows, progress.rows
         ));
@@ -154,7 +184,7 @@ impl Offsets {
                 .filter(|offset| *offset < self.end);
             match word.and_then(|offset| self.bits.get_mut((offset / 64) as usize)) {
                 Some(bits) => *bits |= 1 << (offset % 64),
-                None => report.problems.push(format!(
+                None => report.problem(format!(
                     "offset {offset} is settled, and only those below {} should be",
                     self.end
                 )),

@@ -286,7 +286,7 @@ fn a_lake_that_was_removed_is_noticed_rather_than_filled_with_a_gap() {
     let _ = table.append(&numbers(0..10)).unwrap();
     let error = table.flush_to_lake().unwrap_err().to_string();
     assert!(
-        error.contains("the lake or the log was replaced"),
+        error.contains("bring it back"),
         "{error}"
     );
     assert_eq!(
@@ -294,6 +294,70 @@ fn a_lake_that_was_removed_is_noticed_rather_than_filled_with_a_gap() {
         20_010,
         "the log keeps the rows"
     );
+}
+
+#[test]
+fn an_older_copy_of_the_log_is_refused_before_it_gives_out_offsets_again() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("s");
+    let store = manual(&path);
+    let table = store.create_table("t", options()).unwrap();
+    let raw = path.join("tables/t/raw/00000000000000000000.seg");
+    let older = std::fs::read(&raw).unwrap();
+    let _ = table.append(&numbers(0..10)).unwrap();
+    table.flush_to_lake().unwrap();
+    store.close().unwrap();
+    std::fs::write(&raw, older).unwrap();
+    let error = Store::open(&path).unwrap_err().to_string();
+    assert!(error.contains("older copy"), "{error}");
+}
+
+#[test]
+fn flushing_an_empty_table_returns_at_once() {
+    let dir = TempDir::new().unwrap();
+    let store = manual(&dir.path().join("s"));
+    let table = store.create_table("t", options()).unwrap();
+    assert_eq!(table.flush_to_lake().unwrap(), 0);
+}
+
+#[test]
+fn a_lake_that_has_rows_of_the_bucket_is_not_taken_for_a_new_table() {
+    let dir = TempDir::new().unwrap();
+    let store = manual(&dir.path().join("s"));
+    let lake = dir.path().join("shared.lance").display().to_string();
+    let first = store.create_table("a", options().lake(&lake)).unwrap();
+    let _ = first.append(&numbers(0..10)).unwrap();
+    first.flush_to_lake().unwrap();
+    let taken = store.create_table("b", options().lake(&lake));
+    assert!(matches!(taken, Err(Error::LakeMismatch { .. })));
+    let second = store
+        .create_table("b", options().lake(&lake).bucket(1))
+        .unwrap();
+    let _ = second.append(&numbers(10..15)).unwrap();
+    second.flush_to_lake().unwrap();
+    assert_eq!(column(&store, "SELECT count(*) FROM a"), [15]);
+    assert_healthy(&first);
+    assert_healthy(&second);
+}
+
+#[test]
+fn a_struct_whose_fields_stand_in_another_order_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let store = manual(&dir.path().join("s"));
+    let place = |names: [&str; 2]| {
+        let field = |name: &str| Arc::new(Field::new(name, DataType::Int64, false));
+        let numbers = |n: i64| Arc::new(Int64Array::from(vec![n])) as arrow_array::ArrayRef;
+        let place = arrow_array::StructArray::from(vec![
+            (field(names[0]), numbers(1)),
+            (field(names[1]), numbers(2)),
+        ]);
+        RecordBatch::try_from_iter([("place", Arc::new(place) as _)]).unwrap()
+    };
+    let options = TableOptions::new(place(["latitude", "longitude"]).schema());
+    let table = store.create_table("t", options).unwrap();
+    let _ = table.append(&place(["latitude", "longitude"])).unwrap();
+    let swapped = table.append(&place(["longitude", "latitude"]));
+    assert!(matches!(swapped, Err(Error::SchemaMismatch { .. })));
 }
 
 #[test]

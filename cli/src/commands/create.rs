@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// interval loses at most the last interval (100 ms by default); sync loses nothing.
     #[arg(long, value_name = "MODE", value_parser = parse_durability)]
     durability: Option<Durability>,
+    /// The rows' __bucket in the lake, which tells tables apart that share one dataset
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    bucket: i32,
 }
 
 const EXAMPLE: &str = "\
@@ -70,7 +73,7 @@ impl Args {
     /// Creates the table.
     pub(crate) fn run(self) -> Outcome {
         let schema = schema(&self.columns).map_err(Failure::new)?;
-        let mut options = TableOptions::new(schema);
+        let mut options = TableOptions::new(schema).bucket(self.bucket);
         if let Some(path) = &self.transforms {
             let text = std::fs::read_to_string(path).map_err(|error| {
                 Failure::of(format_args!("cannot read {}", path.display()), &error)

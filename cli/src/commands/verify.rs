@@ -35,7 +35,7 @@ impl Args {
         for table in tables(&store, &self.scope)? {
             let report = table.verify()?;
             if !report.problems.is_empty() {
-                problems += report.problems.len();
+                problems += report.problems_total;
                 damaged.push(table.name().to_owned());
             }
             if self.json {

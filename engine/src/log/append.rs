@@ -14,7 +14,7 @@ use super::encode::EncodedBatch;
 use super::frame::{FLAG_BARRIER, FRAME_HEADER_BYTES, FrameHeader};
 use super::reader::LogReader;
 use super::recovery::ValidPrefix;
-use super::segment::{FRAMES_START, Segment};
+use super::segment::{FRAMES_START, Segment, sync_directory};
 use super::sync::Syncer;
 use crate::error::{Error, Result};
 use crate::options::Durability;
@@ -27,6 +27,28 @@ pub(crate) struct LogOptions {
     pub(crate) kind: LogKind,
     pub(crate) segment_bytes: u64,
     pub(crate) durability: Durability,
+}
+
+impl LogOptions {
+    /// The header of a new segment of this log.
+    pub(crate) fn segment_header(
+        &self,
+        sequence: u64,
+        base_offset: u64,
+        capacity: u64,
+        schema_id: u16,
+    ) -> SegmentHeader {
+        SegmentHeader {
+            table_id: self.table_id,
+            sequence,
+            base_offset,
+            capacity,
+            created_us: now_us(),
+            kind: self.kind,
+            schema_id,
+            salt: Uuid::new_v4().as_u64_pair().0,
+        }
+    }
 }
 
 /// An append-only sequence of frames over segments.
@@ -159,7 +181,7 @@ impl Log {
                 schema_id,
                 flags: 0,
             };
-            let head = header.to_bytes();
+            let head = header.to_bytes(writer.active.header.salt);
             let mut slices = vec![std::io::IoSlice::new(&head)];
             slices.extend(encoded.slices());
             let written = writer
@@ -180,20 +202,13 @@ impl Log {
     /// Goes on in a new segment, and leaves the full one to be sealed in the background.
     fn roll(&self, writer: &mut Writer, frame_bytes: u64, schema_id: u16) -> Result<()> {
         let options = &self.shared.options;
-        let segment = Arc::new(Segment::create(
-            &options.directory,
-            SegmentHeader {
-                table_id: options.table_id,
-                sequence: writer.next_sequence,
-                base_offset: writer.prefix.end_offset,
-                capacity: options
-                    .segment_bytes
-                    .max(Segment::capacity_for(frame_bytes)),
-                created_us: now_us(),
-                kind: options.kind,
-                schema_id,
-            },
-        )?);
+        let capacity = options
+            .segment_bytes
+            .max(Segment::capacity_for(frame_bytes));
+        let base_offset = writer.prefix.end_offset;
+        let header = options.segment_header(writer.next_sequence, base_offset, capacity, schema_id);
+        let fresh = Segment::prepare(&options.directory, header)?;
+        let segment = Arc::new(self.shared.poisoned(fresh.publish())?);
         writer.next_sequence += 1;
         let full = std::mem::replace(&mut writer.active, Arc::clone(&segment));
         let footer = writer.prefix.footer(full.header.sequence);
@@ -297,7 +312,7 @@ impl Log {
             schema_id: writer.schema_id,
             flags: FLAG_BARRIER,
         };
-        let head = header.to_bytes();
+        let head = header.to_bytes(writer.active.header.salt);
         let mut slices = [std::io::IoSlice::new(&head)];
         let written = writer
             .active
@@ -337,7 +352,17 @@ pub(crate) fn now_us() -> i64 {
     since.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// Creates a log's directory and the ones above it that are missing.
+/// Creates a directory and the ones above it that are missing, durably.
 pub(crate) fn create_directory(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path).map_err(Error::io("create the directory", path))
+    let missing = |directory: &&Path| !directory.as_os_str().is_empty() && !directory.exists();
+    let missing: Vec<&Path> = path.ancestors().take_while(missing).collect();
+    for directory in missing.into_iter().rev() {
+        match std::fs::create_dir(directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(Error::io("create the directory", directory))?,
+        }
+        let parent = directory.parent().filter(|p| !p.as_os_str().is_empty());
+        sync_directory(parent.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
 }

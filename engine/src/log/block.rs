@@ -14,7 +14,9 @@
 //! | 56..64 | time of creation, microseconds since 1970-01-01 UTC |
 //! | 64..68 | log: 0 raw, 1 staged, 2 dead letters |
 //! | 68..70 | schema id of the first frame |
-//! | 70..4096 | zeros |
+//! | 70..72 | zeros |
+//! | 72..80 | salt: random, under the checksum of every frame's header |
+//! | 80..4096 | zeros |
 //!
 //! Footer, the file's last 4096 bytes, valid once the segment is sealed:
 //!
@@ -78,6 +80,7 @@ pub(crate) struct SegmentHeader {
     pub(crate) created_us: i64,
     pub(crate) kind: LogKind,
     pub(crate) schema_id: u16,
+    pub(crate) salt: u64,
 }
 
 impl SegmentHeader {
@@ -91,6 +94,8 @@ impl SegmentHeader {
         out.put(self.created_us.to_le_bytes());
         out.put(self.kind.code().to_le_bytes());
         out.put(self.schema_id.to_le_bytes());
+        out.put([0; 2]);
+        out.put(self.salt.to_le_bytes());
         out.finish(HEADER_MAGIC)
     }
 
@@ -115,6 +120,10 @@ impl SegmentHeader {
                 _ => return None,
             },
             schema_id: u16::from_le_bytes(fields.take()?),
+            salt: {
+                let _zeros: [u8; 2] = fields.take()?;
+                u64::from_le_bytes(fields.take()?)
+            },
         })
     }
 }
@@ -193,6 +202,7 @@ mod tests {
             created_us: 5,
             kind: LogKind::Dead,
             schema_id: 1,
+            salt: 9,
         }
     }
 

@@ -3,8 +3,8 @@
 //! | bytes | field | |
 //! |---|---|---|
 //! | 0..4 | magic | `ALFR` |
-//! | 4..8 | header checksum | CRC-32C of bytes 8..64, among them the payload's checksum |
-//! | 8..16 | segment sequence | ties the frame to its segment: a stale frame in a reused file does not match |
+//! | 4..8 | header checksum | CRC-32C of the segment's salt and bytes 8..64, among them the payload's checksum |
+//! | 8..16 | segment sequence | with the salt it ties the frame to its segment: neither a stale frame in a reused file nor a record that looks like a frame is taken for one |
 //! | 16..24 | base offset | the first offset |
 //! | 24..32 | end offset | one past the last offset |
 //! | 32..40 | synced offset | every offset below was durable when this frame was written |
@@ -13,7 +13,7 @@
 //! | 52..56 | payload checksum | CRC-32C of the payload |
 //! | 56..60 | rows | in the payload |
 //! | 60..62 | schema id | which of the table's schemas the payload has |
-//! | 62..64 | flags | [`FLAG_BARRIER`]; a reader refuses a flag it doesn't know |
+//! | 62..64 | flags | [`FLAG_BARRIER`]; a log with a flag that is not known is refused, not cut |
 //!
 //! All numbers are little-endian. The payload is an Arrow IPC encapsulated record batch message.
 
@@ -47,8 +47,8 @@ pub(crate) struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// The bytes of the header, its checksum included.
-    pub(crate) fn to_bytes(self) -> [u8; FRAME_ALIGNMENT] {
+    /// The bytes of the header for a segment with this salt, its checksum included.
+    pub(crate) fn to_bytes(self, salt: u64) -> [u8; FRAME_ALIGNMENT] {
         let mut out = Layout::default();
         out.put(self.segment_sequence.to_le_bytes());
         out.put(self.base_offset.to_le_bytes());
@@ -60,18 +60,19 @@ impl FrameHeader {
         out.put(self.row_count.to_le_bytes());
         out.put(self.schema_id.to_le_bytes());
         out.put(self.flags.to_le_bytes());
-        out.finish(MAGIC)
+        out.finish_salted(MAGIC, &salt.to_le_bytes())
     }
 
-    /// Reads a header; `None` when the magic, the checksum or a flag is not right, or it contradicts itself.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    /// Reads a header of a segment with this salt; `None` when the magic or the checksum is not right, or
+    /// it contradicts itself.
+    pub(crate) fn from_bytes(bytes: &[u8], salt: u64) -> Option<Self> {
         let (magic, rest) = bytes.split_first_chunk::<4>()?;
         if *magic != MAGIC {
             return None;
         }
         let (checksum, rest) = rest.split_first_chunk::<4>()?;
         let fields = rest.get(..FRAME_ALIGNMENT - 8)?;
-        if u32::from_le_bytes(*checksum) != checksum_of(fields) {
+        if u32::from_le_bytes(*checksum) != salted_checksum_of(&salt.to_le_bytes(), fields) {
             return None;
         }
         let mut fields = Fields(fields);
@@ -91,8 +92,10 @@ impl FrameHeader {
     }
 
     fn is_consistent(&self) -> bool {
-        self.flags & !FLAGS_KNOWN == 0
-            && self.end_offset <= OFFSET_MAX
+        let is_empty =
+            self.payload_length == 0 && self.row_count == 0 && self.base_offset == self.end_offset;
+        self.end_offset <= OFFSET_MAX
+            && (is_empty || !self.is_barrier())
             && self.base_offset <= self.end_offset
             && self.synced_offset <= self.base_offset
             && u64::from(self.payload_length) % FRAME_HEADER_BYTES == 0
@@ -101,6 +104,11 @@ impl FrameHeader {
     /// The bytes that the frame takes in its segment.
     pub(crate) fn frame_bytes(&self) -> u64 {
         FRAME_HEADER_BYTES + u64::from(self.payload_length)
+    }
+
+    /// The flags that this version doesn't know, if there are any.
+    pub(crate) fn unknown_flags(&self) -> Option<u16> {
+        Some(self.flags & !FLAGS_KNOWN).filter(|flags| *flags != 0)
     }
 
     /// Whether the frame holds no rows, only the promise that what is before it is durable.
@@ -114,6 +122,13 @@ pub(crate) fn checksum_of(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 
+fn salted_checksum_of(salt: &[u8], bytes: &[u8]) -> u32 {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    digest.update(salt);
+    digest.update(bytes);
+    digest.finalize() as u32
+}
+
 /// Fixed-size fields laid one after the other into a header block.
 #[derive(Default)]
 pub(crate) struct Layout(Vec<u8>);
@@ -125,9 +140,14 @@ impl Layout {
 
     /// The block: the magic, the checksum of what follows it, the fields, zeros.
     pub(crate) fn finish<const M: usize, const N: usize>(self, magic: [u8; M]) -> [u8; N] {
+        self.finish_salted(magic, &[])
+    }
+
+    /// As [`Layout::finish`], with a salt under the checksum that is not in the block.
+    fn finish_salted<const M: usize, const N: usize>(self, magic: [u8; M], salt: &[u8]) -> [u8; N] {
         let mut fields = self.0;
         fields.resize(N - M - 4, 0);
-        let checksum = checksum_of(&fields).to_le_bytes();
+        let checksum = salted_checksum_of(salt, &fields).to_le_bytes();
         let mut block = [0; N];
         for (to, from) in block
             .iter_mut()
@@ -155,6 +175,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const SALT: u64 = 0x0123_4567_89ab_cdef;
+
     fn header() -> FrameHeader {
         FrameHeader {
             segment_sequence: 7,
@@ -173,14 +195,22 @@ mod tests {
     #[test]
     fn a_header_reads_back_as_it_was_written() {
         assert_eq!(
-            FrameHeader::from_bytes(&header().to_bytes()),
+            FrameHeader::from_bytes(&header().to_bytes(SALT), SALT),
             Some(header())
         );
     }
 
     #[test]
+    fn a_header_of_a_segment_with_another_salt_does_not_count() {
+        assert_eq!(
+            FrameHeader::from_bytes(&header().to_bytes(SALT), SALT + 1),
+            None
+        );
+    }
+
+    #[test]
     fn the_layout_is_the_documented_one() {
-        let bytes = header().to_bytes();
+        let bytes = header().to_bytes(SALT);
         assert_eq!(&bytes[..4], b"ALFR");
         assert_eq!(bytes[8], 7);
         assert_eq!(bytes[16], 100);
@@ -195,14 +225,14 @@ mod tests {
     proptest! {
         #[test]
         fn any_flipped_bit_is_noticed(bit in 0usize..512) {
-            let mut bytes = header().to_bytes();
+            let mut bytes = header().to_bytes(SALT);
             bytes[bit / 8] ^= 1 << (bit % 8);
-            prop_assert_eq!(FrameHeader::from_bytes(&bytes), None);
+            prop_assert_eq!(FrameHeader::from_bytes(&bytes, SALT), None);
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = FrameHeader::from_bytes(&bytes);
+            let _ = FrameHeader::from_bytes(&bytes, SALT);
         }
     }
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::append::{Log, LogOptions, Shared, Writer, create_directory, now_us};
-use super::block::{BLOCK_BYTES, SegmentHeader};
+use super::append::{Log, LogOptions, Shared, Writer, create_directory};
+use super::block::BLOCK_BYTES;
 use super::recovery::{self, ValidPrefix};
-use super::segment::{FRAMES_START, Segment};
+use super::segment::{FRAMES_START, Segment, sync_directory};
 use super::sync::Syncer;
 use crate::error::{Error, Result};
 
@@ -44,9 +44,9 @@ impl Log {
         if segments.is_empty() {
             segments.push(Arc::new(first_segment(&options, schema_id)?));
         }
+        let next_sequence = segments.iter().map(|s| s.header.sequence).max();
         let mut found = examine(segments, keep_until)?;
         repair(&mut found, keep_until.is_some())?;
-        let next_sequence = found.segments.iter().map(|s| s.header.sequence).max();
         let active = last(&found.segments, &options.directory)?;
         let mut log = Self::assemble(options, &found, found.prefix.end_offset);
         let mut writer = Writer {
@@ -71,10 +71,10 @@ impl Log {
         if active.footer().is_some() {
             return Ok(());
         }
-        let prefix = recovery::scan(&active, u64::MAX);
+        let prefix = recovery::scan(&active, u64::MAX)?;
         let survivors = recovery::survivors(&active, &prefix);
         let damage = recovery::check_no_damage(&active, &prefix, &survivors);
-        match recovery::scan(&active, u64::MAX).end_offset > prefix.end_offset {
+        match recovery::scan(&active, u64::MAX)?.end_offset > prefix.end_offset {
             true => Ok(()),
             false => damage,
         }
@@ -123,18 +123,8 @@ fn last(segments: &[Arc<Segment>], directory: &Path) -> Result<Arc<Segment>> {
 }
 
 fn first_segment(options: &LogOptions, schema_id: u16) -> Result<Segment> {
-    Segment::create(
-        &options.directory,
-        SegmentHeader {
-            table_id: options.table_id,
-            sequence: 1,
-            base_offset: 0,
-            capacity: options.segment_bytes,
-            created_us: now_us(),
-            kind: options.kind,
-            schema_id,
-        },
-    )
+    let header = options.segment_header(1, 0, options.segment_bytes, schema_id);
+    Segment::prepare(&options.directory, header)?.publish()
 }
 
 fn open_segments(options: &LogOptions, writable: bool) -> Result<Vec<Arc<Segment>>> {
@@ -150,9 +140,9 @@ fn open_segments(options: &LogOptions, writable: bool) -> Result<Vec<Arc<Segment
 }
 
 /// The valid frames of a segment: what its footer says, or else what a scan finds.
-fn prefix_of(segment: &Segment, keep_until: Option<u64>) -> ValidPrefix {
+fn prefix_of(segment: &Segment, keep_until: Option<u64>) -> Result<ValidPrefix> {
     match segment.footer() {
-        Some(footer) => ValidPrefix::sealed(footer, segment.frames_end()),
+        Some(footer) => Ok(ValidPrefix::sealed(footer, segment.frames_end())),
         None => recovery::scan(segment, keep_until.unwrap_or(u64::MAX)),
     }
 }
@@ -164,7 +154,11 @@ fn examine(segments: Vec<Arc<Segment>>, keep_until: Option<u64>) -> Result<Found
         return Ok(found);
     };
     let lost = segments.get(found.segments.len()..).unwrap_or_default();
-    let known = lost.iter().map(|s| known_synced(s)).max().unwrap_or(0);
+    let known = lost
+        .iter()
+        .map(|s| known_synced(s))
+        .collect::<Result<Vec<_>>>()?;
+    let known = known.into_iter().max().unwrap_or(0);
     if known > found.prefix.end_offset {
         let reason = format!(
             "no valid frame for offset {}, though offsets below {known} were durable",
@@ -172,9 +166,13 @@ fn examine(segments: Vec<Arc<Segment>>, keep_until: Option<u64>) -> Result<Found
         );
         return Err(active.corrupt(found.prefix.end_position, reason));
     }
-    for segment in lost {
+    // From the end, so that a crash in between leaves no gap.
+    for segment in lost.iter().rev() {
         tracing::warn!(segment = %segment.path.display(), "removed: power was lost before the rows in front of it were durable");
         segment.release()?;
+    }
+    if let Some(directory) = active.path.parent().filter(|_| !lost.is_empty()) {
+        sync_directory(directory)?;
     }
     found.synced_offset = found.synced_offset.max(known);
     Ok(found)
@@ -186,11 +184,11 @@ fn examine_live(segments: Vec<Arc<Segment>>) -> Result<Found> {
 }
 
 /// The highest offset below which a segment proves that everything was durable.
-fn known_synced(segment: &Segment) -> u64 {
+fn known_synced(segment: &Segment) -> Result<u64> {
     match segment.footer() {
         // A segment is sealed only after it and all before it were synced.
-        Some(footer) => footer.end_offset,
-        None => recovery::scan(segment, u64::MAX).synced_offset,
+        Some(footer) => Ok(footer.end_offset),
+        None => Ok(recovery::scan(segment, u64::MAX)?.synced_offset),
     }
 }
 
@@ -212,7 +210,7 @@ fn walk(segments: Vec<Arc<Segment>>, keep_until: Option<u64>) -> Result<Found> {
             }
             break;
         }
-        found.prefix = prefix_of(&segment, keep_until);
+        found.prefix = prefix_of(&segment, keep_until)?;
         let synced = segment
             .footer()
             .map_or(found.prefix.synced_offset, |f| f.end_offset);
@@ -228,7 +226,8 @@ fn repair(found: &mut Found, was_cut: bool) -> Result<()> {
         return Ok(());
     };
     for segment in full.iter().filter(|s| s.footer().is_none()) {
-        let prefix = recovery::scan(segment, u64::MAX);
+        let prefix = recovery::scan(segment, u64::MAX)?;
+        segment.rewrite(prefix.synced_position..prefix.end_position)?;
         segment.sync()?;
         segment.seal(prefix.footer(segment.header.sequence))?;
     }
@@ -249,12 +248,15 @@ fn repair(found: &mut Found, was_cut: bool) -> Result<()> {
         recovery::erase(active, &survivors)?;
         found.prefix.ends_in_barrier = false;
     }
+    active.rewrite(found.prefix.synced_position..found.prefix.end_position)?;
     active.sync()
 }
 
 /// Removes the segments that begin at `limit` or later and takes the footer off the one that `limit` is in.
 fn cut_segments(directory: &Path, limit: u64) -> Result<()> {
-    for (index, path) in recovery::segment_paths(directory, true)?.iter().enumerate() {
+    let paths = recovery::segment_paths(directory, true)?;
+    // From the end, so that a crash in between leaves no gap.
+    for (index, path) in paths.iter().enumerate().rev() {
         let segment = Segment::open(path, true)?;
         if index > 0 && segment.header.base_offset >= limit {
             segment.release()?;
@@ -264,7 +266,7 @@ fn cut_segments(directory: &Path, limit: u64) -> Result<()> {
             segment.sync()?;
         }
     }
-    Ok(())
+    sync_directory(directory)
 }
 
 impl ValidPrefix {
@@ -277,6 +279,7 @@ impl ValidPrefix {
             timestamp_us_min: footer.timestamp_us_min,
             timestamp_us_max: footer.timestamp_us_max,
             synced_offset: footer.end_offset,
+            synced_position: frames_end,
             ends_in_barrier: false,
         }
     }

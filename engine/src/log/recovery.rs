@@ -25,7 +25,9 @@ pub(crate) struct ValidPrefix {
     pub(crate) timestamp_us_max: i64,
     /// The largest offset below which everything is known to have been durable.
     pub(crate) synced_offset: u64,
-    /// Whether the last frame is a barrier, so that nothing was written after it.
+    /// Up to which position the frames are known to have been durable.
+    pub(crate) synced_position: u64,
+    /// Whether the last frame is a barrier, so that another would say nothing new.
     pub(crate) ends_in_barrier: bool,
 }
 
@@ -38,11 +40,15 @@ impl ValidPrefix {
             timestamp_us_min: i64::MAX,
             timestamp_us_max: i64::MIN,
             synced_offset: 0,
+            synced_position: FRAMES_START,
             ends_in_barrier: false,
         }
     }
 
     pub(crate) fn add(&mut self, header: &FrameHeader) {
+        if header.synced_offset == self.end_offset {
+            self.synced_position = self.end_position;
+        }
         self.end_position += header.frame_bytes();
         self.end_offset = header.end_offset;
         self.synced_offset = self.synced_offset.max(header.synced_offset);
@@ -67,27 +73,38 @@ impl ValidPrefix {
     }
 }
 
-/// Reads a segment from its start for as long as frames are valid and begin below `until`.
-pub(crate) fn scan(segment: &Segment, until: u64) -> ValidPrefix {
+/// Reads a segment from its start for as long as frames are valid and end by `until`.
+///
+/// # Errors
+///
+/// [`Error::Corrupt`] for a valid frame that a newer version wrote.
+pub(crate) fn scan(segment: &Segment, until: u64) -> Result<ValidPrefix> {
     let mut prefix = ValidPrefix::empty(segment.header.base_offset);
     while let Some(header) = segment.frame_header(prefix.end_position) {
+        if let Some(flags) = header.unknown_flags() {
+            let reason = format!(
+                "a frame has flags {flags:#x} that are not known; use the version of Alluvium that wrote it"
+            );
+            return Err(segment.corrupt(prefix.end_position, reason));
+        }
         let goes_on = header.base_offset == prefix.end_offset && header.end_offset <= until;
         if !goes_on || segment.payload(prefix.end_position, &header).is_none() {
             break;
         }
         prefix.add(&header);
     }
-    prefix
+    Ok(prefix)
 }
 
 /// The headers of this segment that lie behind its valid frames: of frames that were torn, or written
 /// after one that was.
 pub(crate) fn survivors(segment: &Segment, prefix: &ValidPrefix) -> Vec<(u64, FrameHeader)> {
-    if prefix.ends_in_barrier && segment.frame_header(prefix.end_position).is_none() {
-        return Vec::new();
-    }
-    (prefix.end_position..segment.frames_end())
-        .step_by(FRAME_ALIGNMENT)
+    let data = segment.data_from(prefix.end_position).into_iter();
+    let positions = data.flat_map(|range| {
+        let first = range.start.next_multiple_of(FRAME_ALIGNMENT as u64);
+        (first..range.end).step_by(FRAME_ALIGNMENT)
+    });
+    positions
         .filter_map(|position| Some((position, segment.frame_header(position)?)))
         .collect()
 }

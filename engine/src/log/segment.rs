@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_buffer::Buffer;
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, SeekFrom};
 
 use super::block::{BLOCK_BYTES, SegmentFooter, SegmentHeader};
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, checksum_of};
@@ -28,6 +28,25 @@ pub(crate) struct Segment {
     released: AtomicBool,
 }
 
+/// A segment that has no name yet.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    segment: Segment,
+    unnamed: PathBuf,
+    parent: File,
+}
+
+impl Fresh {
+    /// Gives the segment its name, durably. After an error it is not known whether it has it.
+    pub(crate) fn publish(self) -> Result<Segment> {
+        let path = &self.segment.path;
+        fs::rename(&self.unnamed, path)
+            .and_then(|()| self.parent.sync_all())
+            .map_err(Error::io("name the segment", path))?;
+        Ok(self.segment)
+    }
+}
+
 /// Where the first frame of a segment lies.
 pub(crate) const FRAMES_START: u64 = BLOCK_BYTES;
 
@@ -42,35 +61,41 @@ impl Segment {
         (frame_bytes + 2 * BLOCK_BYTES).next_multiple_of(BLOCK_BYTES)
     }
 
-    /// Allocates a segment's file, writes its header and makes both durable before it gets its name.
-    pub(crate) fn create(directory: &Path, header: SegmentHeader) -> Result<Self> {
+    /// Allocates a segment's file and makes its header durable. It doesn't count before it is [published](Fresh::publish).
+    pub(crate) fn prepare(directory: &Path, header: SegmentHeader) -> Result<Fresh> {
         let path = directory.join(Self::file_name(header.base_offset));
-        let fresh = path.with_extension("new");
+        let unnamed = path.with_extension("new");
+        // Whatever can fail for want of a descriptor or of memory fails here, where it has no effect.
+        let parent = File::open(directory).map_err(Error::io("open", directory))?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(true)
-            .open(&fresh)
-            .map_err(Error::io("create", &fresh))?;
-        let written = allocate(&file, header.capacity)
-            .and_then(|()| write_all_at(&file, &mut [IoSlice::new(&header.to_block())], 0))
-            .and_then(|()| file.sync_all());
-        if let Err(source) = written {
+            .open(&unnamed)
+            .map_err(Error::io("create", &unnamed))?;
+        let block = header.to_block();
+        let map = allocate(&file, header.capacity)
+            .and_then(|()| write_all_at(&file, &mut [IoSlice::new(&block)], 0))
+            .and_then(|()| file.sync_all())
+            .map_err(Error::io("allocate the segment", &path))
+            .and_then(|()| Mapping::new(&file, &path, header.capacity));
+        let map = map.inspect_err(|_| {
             // What was allocated would only fill the disk; the error that matters is the first.
-            let _ = fs::remove_file(&fresh);
-            return Err(Error::io("allocate the segment", &path)(source));
-        }
-        fs::rename(&fresh, &path).map_err(Error::io("name the segment", &path))?;
-        sync_directory(directory)?;
-        let map = Mapping::new(&file, &path, header.capacity)?;
-        Ok(Self {
+            let _ = fs::remove_file(&unnamed);
+        })?;
+        let segment = Self {
             path,
             header,
             footer: OnceLock::new(),
             file,
             map,
             released: AtomicBool::new(false),
+        };
+        Ok(Fresh {
+            segment,
+            unnamed,
+            parent,
         })
     }
 
@@ -158,9 +183,12 @@ impl Segment {
     /// The header of the frame at a position, if a valid one of this segment lies there.
     pub(crate) fn frame_header(&self, position: u64) -> Option<FrameHeader> {
         let bytes = self.map.bytes(position..position + FRAME_HEADER_BYTES)?;
-        let header = FrameHeader::from_bytes(bytes)?;
+        let header = FrameHeader::from_bytes(bytes, self.header.salt)?;
         let fits = position + header.frame_bytes() <= self.frames_end();
-        (fits && header.segment_sequence == self.header.sequence).then_some(header)
+        let is_of_here = header.segment_sequence == self.header.sequence
+            && header.base_offset >= self.header.base_offset;
+        let has_rows = header.end_offset - header.base_offset == u64::from(header.row_count);
+        (fits && is_of_here && has_rows).then_some(header)
     }
 
     /// The payload of a frame, if its checksum is right.
@@ -170,6 +198,39 @@ impl Segment {
             .map
             .buffer(start..start + u64::from(header.payload_length))?;
         (checksum_of(&payload) == header.payload_checksum).then_some(payload)
+    }
+
+    /// The parts of the frames' room from a position on that hold data; the rest reads as zeros.
+    pub(crate) fn data_from(&self, position: u64) -> Vec<std::ops::Range<u64>> {
+        let end = self.frames_end();
+        let mut ranges = Vec::new();
+        let mut at = position;
+        while at < end {
+            let start = match rustix::fs::seek(&self.file, SeekFrom::Data(at)) {
+                Ok(start) => start,
+                Err(rustix::io::Errno::NXIO) => break,
+                // A file system that can't tell has data everywhere.
+                Err(_) => at,
+            };
+            let hole = rustix::fs::seek(&self.file, SeekFrom::Hole(start.max(at)));
+            at = hole.unwrap_or(end).clamp(start + 1, end.max(start + 1));
+            if start < end {
+                ranges.push(start.max(position)..at.min(end));
+            }
+        }
+        ranges
+    }
+
+    /// Writes frames once more as they are. After a failed fsync the kernel may hold pages for clean
+    /// that never reached the disk; only pages that were written again are synced again.
+    pub(crate) fn rewrite(&self, range: std::ops::Range<u64>) -> Result<()> {
+        const CHUNK: usize = 1 << 20;
+        let mut position = range.start;
+        for chunk in self.map.bytes(range).unwrap_or_default().chunks(CHUNK) {
+            self.write_at(&mut [IoSlice::new(&chunk.to_vec())], position)?;
+            position += chunk.len() as u64;
+        }
+        Ok(())
     }
 
     /// A [`Error::Corrupt`] at a position of this segment.

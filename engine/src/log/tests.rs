@@ -302,6 +302,82 @@ fn damage_to_what_was_durable_is_reported_and_never_cut() {
     }
 }
 
+/// Reopens a log of ten rows, appends two frames of ten, and destroys the header of the first of them.
+fn second_session(dir: &Path, sync_between: bool) {
+    let log = open(dir).unwrap();
+    log.append(&numbers(0..10), 1).unwrap();
+    drop(log);
+    let log = open(dir).unwrap();
+    let position = log.writer.lock().as_ref().unwrap().prefix.end_position;
+    log.append(&numbers(10..20), 1).unwrap();
+    if sync_between {
+        log.sync_through(20).unwrap();
+    }
+    log.append(&numbers(20..30), 1).unwrap();
+    kill(log);
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(&segments(dir)[0])
+        .unwrap();
+    file.write_all_at(&[0; 64], position).unwrap();
+}
+
+#[test]
+fn damage_right_behind_the_barrier_of_an_earlier_session_is_reported() {
+    let dir = TempDir::new().unwrap();
+    second_session(dir.path(), true);
+    assert!(matches!(open(dir.path()), Err(Error::Corrupt { .. })));
+}
+
+#[test]
+fn a_frame_behind_one_that_power_loss_took_never_comes_back() {
+    let dir = TempDir::new().unwrap();
+    second_session(dir.path(), false);
+    let log = open(dir.path()).unwrap();
+    assert_eq!(log.committed(), 10);
+    for _ in 0..2 {
+        log.append(&numbers(10..20), 1).unwrap();
+    }
+    kill(log);
+    assert_eq!(open(dir.path()).unwrap().committed(), 30);
+    let segment = open(dir.path()).unwrap().shared.segments.read()[0].clone();
+    let prefix = super::recovery::scan(&segment, u64::MAX).unwrap();
+    assert!(super::recovery::survivors(&segment, &prefix).is_empty());
+}
+
+#[test]
+fn a_record_that_looks_like_a_frame_is_not_taken_for_one() {
+    let dir = TempDir::new().unwrap();
+    let log = open(dir.path()).unwrap();
+    let header = super::frame::FrameHeader {
+        segment_sequence: 1,
+        base_offset: 500,
+        end_offset: 500,
+        synced_offset: 500,
+        timestamp_us: 0,
+        payload_length: 0,
+        payload_checksum: 0,
+        row_count: 0,
+        schema_id: 1,
+        flags: super::frame::FLAG_BARRIER,
+    };
+    let forged = header.to_bytes(0).repeat(64);
+    let column = BinaryArray::from_iter_values([forged]);
+    let batch = RecordBatch::try_from_iter([("b", Arc::new(column) as ArrayRef)]).unwrap();
+    log.append(&batch, 1).unwrap();
+    kill(log);
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(&segments(dir.path())[0])
+        .unwrap();
+    file.write_all_at(&[0; 64], FRAMES_START).unwrap();
+    assert_eq!(
+        open(dir.path()).unwrap().committed(),
+        0,
+        "torn, not damaged"
+    );
+}
+
 #[test]
 fn a_flipped_bit_in_a_sealed_segment_is_corruption_when_it_is_read() {
     let dir = TempDir::new().unwrap();

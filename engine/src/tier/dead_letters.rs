@@ -41,7 +41,12 @@ impl DeadLetters {
         let schema = dead_letter_schema(table_schema);
         let options = options(directory, table_id);
         let keep = match options.directory.exists() {
-            true => settled(&Log::open_read_only(options.clone())?, &schema, tiered)?,
+            true => {
+                let log = Log::open_read_only(options.clone())?;
+                // Damage must be told before anything behind it is cut.
+                log.check_tail()?;
+                settled(&log, &schema, tiered)?
+            }
             false => 0,
         };
         Ok(Self {

@@ -34,37 +34,37 @@ pub(crate) struct RoundInput<'a> {
 }
 
 impl RoundInput<'_> {
-    /// Reads the log from `before.to` to `until` and hands the lake's rows to `sink`, which says whether it
-    /// wants more. Dead letters are durable when this returns. Gives the progress once the rows are in.
+    /// Reads the log from `before.to` to `until`, or to where it is when `stop` says so, and hands the lake's
+    /// rows to `sink`, which says whether it wants more. Dead letters are durable when this returns. Gives the
+    /// progress once the rows are in.
     pub(crate) fn run(
         &mut self,
         before: Progress,
         until: u64,
+        stop: &dyn Fn() -> bool,
         mut sink: impl FnMut(RecordBatch) -> bool,
     ) -> Result<Progress> {
         let mut after = before;
         let mut reader = self.raw.read_from(before.to);
-        let mut gathered = Vec::new();
-        let (mut bytes, mut rows) = (0, 0);
-        loop {
-            let frame = match after.to + rows < until {
-                true => reader.next_frame()?,
-                false => None,
-            };
-            let is_last = frame.is_none();
-            if let Some(frame) = frame {
+        let mut next = reader.next_frame()?;
+        while let Some(first) = next.take() {
+            let mut end = first.header.end_offset;
+            let mut bytes = first.header.frame_bytes();
+            let mut gathered = vec![first];
+            while end < until {
+                let Some(frame) = reader.next_frame()? else {
+                    break;
+                };
+                // A large frame goes alone: together they might be more than an array can hold.
                 bytes += frame.header.frame_bytes();
-                rows += frame.header.end_offset - frame.header.base_offset.max(after.to + rows);
-                gathered.push(frame);
-            }
-            if (is_last || bytes >= GATHER_BYTES || rows >= GATHER_ROWS) && !gathered.is_empty() {
-                if !self.settle(&gathered, &mut after, &mut sink)? {
+                if bytes > GATHER_BYTES || end - after.to >= GATHER_ROWS {
+                    next = Some(frame);
                     break;
                 }
-                gathered.clear();
-                (bytes, rows) = (0, 0);
+                end = frame.header.end_offset;
+                gathered.push(frame);
             }
-            if is_last {
+            if !self.settle(&gathered, &mut after, &mut sink)? || stop() {
                 break;
             }
         }

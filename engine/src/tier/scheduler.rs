@@ -73,9 +73,8 @@ impl Scheduler {
             tracing::error!("the tiering thread panicked");
         }
         let tables = std::mem::take(&mut self.work.tables.lock().all);
-        for table in tables {
-            table.tierer.close();
-        }
+        tables.iter().for_each(|table| table.tierer.close());
+        tables.iter().for_each(|table| table.tierer.wait_idle());
     }
 }
 

@@ -1,6 +1,7 @@
 //! A table's tierer: what it needs for a round, what the last one left, and what people want to know of it.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -85,7 +86,7 @@ struct State {
     /// Whether a round ended since the store was opened, so that the report is the truth.
     is_current: bool,
     /// Somebody waits for the rows below this.
-    wanted: u64,
+    wanted: Option<u64>,
     /// Rounds that failed since the last one that didn't.
     failures: u32,
     /// How many rounds failed in all.
@@ -138,7 +139,8 @@ impl Tierer {
         if state.is_running || state.is_closed || waits {
             return false;
         }
-        let wanted = state.wanted > state.report.tiered || (state.wanted > 0 && !state.is_current);
+        let is_wanted = |offset| offset > state.report.tiered || !state.is_current;
+        let wanted = state.wanted.is_some_and(is_wanted);
         let due = wanted || (in_background && self.is_due(raw, &state));
         state.is_running = due;
         due
@@ -161,13 +163,19 @@ impl Tierer {
     /// The caller has claimed the right to.
     pub(crate) fn drain(&self, raw: &Log) {
         let until = raw.committed();
-        let result = loop {
+        let rounds = || loop {
             match self.round(raw, until) {
-                Ok(progress) if progress.to < until && !self.state.lock().is_closed => {}
-                Ok(_) => break Ok(()),
-                Err(error) => break Err(error),
+                Ok(progress) if progress.to < until && !self.is_closed() => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(error),
             }
         };
+        // Nothing here should panic; should a library do so, those who wait must not wait for ever.
+        let result = catch_unwind(AssertUnwindSafe(rounds)).unwrap_or_else(|_| {
+            Err(Error::Tiering {
+                reason: "a round panicked; its message is on standard error".to_owned(),
+            })
+        });
         let mut state = self.state.lock();
         state.is_running = false;
         if let Err(error) = result {
@@ -187,7 +195,7 @@ impl Tierer {
     /// before is tried again at once.
     pub(crate) fn want(&self, offset: u64) -> Wanted {
         let mut state = self.state.lock();
-        state.wanted = state.wanted.max(offset);
+        state.wanted = state.wanted.max(Some(offset));
         state.retry_at = None;
         Wanted {
             offset,
@@ -218,11 +226,19 @@ impl Tierer {
         }
     }
 
-    /// Begins no more rounds, and waits until none runs.
+    fn is_closed(&self) -> bool {
+        self.state.lock().is_closed
+    }
+
+    /// Begins no more rounds; one that runs commits what it has made and ends.
     pub(crate) fn close(&self) {
-        let mut state = self.state.lock();
-        state.is_closed = true;
+        self.state.lock().is_closed = true;
         self.changed.notify_all();
+    }
+
+    /// Waits until no round runs.
+    pub(crate) fn wait_idle(&self) {
+        let mut state = self.state.lock();
         while state.is_running {
             self.changed.wait(&mut state);
         }
@@ -232,19 +248,9 @@ impl Tierer {
         let mut slot = self.open.lock();
         let mut open = match slot.take() {
             Some(open) => open,
-            None => self.open()?,
+            None => self.open(raw)?,
         };
         let from = open.progress.to;
-        if from < raw.first_offset() || from > raw.committed() {
-            return Err(Error::LakeMismatch {
-                uri: open.lake.uri().to_owned(),
-                reason: format!(
-                    "it has this table's rows up to offset {from}, and the log has those from {} to {}; the lake or the log was replaced",
-                    raw.first_offset(),
-                    raw.committed()
-                ),
-            });
-        }
         if from < until {
             let until = until.min(self.round_end(raw, from));
             open = self.write_and_commit(raw, open, until)?;
@@ -264,15 +270,22 @@ impl Tierer {
         from + (share as u64).max(1)
     }
 
-    fn open(&self) -> Result<Open> {
+    fn open(&self, raw: &Log) -> Result<Open> {
         let context = &self.context;
         let (options, schema) = (context.lake.clone(), Arc::clone(&context.lake_schema));
         let (table_id, bucket) = (context.meta.table_id, context.meta.settings.bucket);
+        let is_new = raw.first_offset() == 0 && self.report().tiered == 0;
         let (lake, progress) = context.executor.run(async move {
-            let lake = Lake::open_or_create(&options, &schema).await?;
+            let lake = match is_new {
+                true => Lake::open_or_create(&options, &schema).await?,
+                // An empty lake in place of one that had rows would look as if there had been none.
+                false => Lake::open_existing(&options, &schema).await?,
+            };
             let progress = lake.progress(table_id, bucket).await?;
             Ok::<_, Error>((lake, progress))
         })??;
+        // Before anything is done that follows from the lake's word.
+        self.check_bounds(raw, &lake, progress.to)?;
         Ok(Open {
             chain: context.plugins.chain(
                 &context.schema,
@@ -282,6 +295,19 @@ impl Tierer {
             dead: DeadLetters::open(&context.directory, table_id, &context.schema, progress.to)?,
             lake,
             progress,
+        })
+    }
+
+    fn check_bounds(&self, raw: &Log, lake: &Lake, tiered: u64) -> Result<()> {
+        let (first, committed) = (raw.first_offset(), raw.committed());
+        if (first..=committed).contains(&tiered) {
+            return Ok(());
+        }
+        Err(Error::LakeMismatch {
+            uri: lake.uri().to_owned(),
+            reason: format!(
+                "it has this table's rows up to offset {tiered}, and the log has those from {first} to {committed}; the lake or the log was replaced"
+            ),
         })
     }
 
@@ -307,9 +333,12 @@ impl Tierer {
             chain: chain.as_mut(),
             dead: &dead,
         };
-        let made = input.run(progress, until, |batch| {
-            sender.blocking_send(Ok(batch)).is_ok()
-        });
+        let made = input
+            .run(progress, until, &|| self.is_closed(), |batch| {
+                sender.blocking_send(Ok(batch)).is_ok()
+            })
+            // The lake must not be ahead of what the log has after power loss.
+            .and_then(|after| raw.sync_through(after.to).map(|()| after));
         if let Err(error) = &made {
             // The writer must not take a stream that broke off for one that ended.
             let broken = Error::Tiering {

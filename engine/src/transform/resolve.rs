@@ -7,6 +7,15 @@ use crate::{Error, Result};
 /// Directories of plugins, as in PATH.
 const PATH_VARIABLE: &str = "ALLUVIUM_PLUGIN_PATH";
 
+/// Beside an installed command; where `make plugins` puts them, seen from the command that cargo
+/// builds, and from its examples and tests.
+const BESIDE_EXECUTABLE: [&str; 4] = [
+    "plugins",
+    "../share/alluvium/plugins",
+    "../plugins",
+    "../../plugins",
+];
+
 /// Whether a plugin is given by its path rather than by the name of a standard one.
 pub(super) fn is_path(name_or_path: &str) -> bool {
     name_or_path.contains(is_separator) || name_or_path.ends_with(".wasm")
@@ -14,8 +23,8 @@ pub(super) fn is_path(name_or_path: &str) -> bool {
 
 /// The file of a plugin. What has a path separator or ends in `.wasm` is a path; anything else is a
 /// standard plugin, looked up as `NAME.wasm` in `extra_dirs`, the directories of the environment
-/// variable `ALLUVIUM_PLUGIN_PATH`, and `plugins`, `../plugins` and `../share/alluvium/plugins`
-/// beside the running executable.
+/// variable `ALLUVIUM_PLUGIN_PATH`, and `plugins`, `../share/alluvium/plugins`, `../plugins` and
+/// `../../plugins` beside the running executable.
 ///
 /// # Errors
 /// [`Error::Plugin`] when there is no such file, with the directories that were searched.
@@ -52,7 +61,7 @@ fn search_dirs(extra_dirs: &[PathBuf]) -> Vec<PathBuf> {
     }
     let exe = std::env::current_exe().ok();
     if let Some(dir) = exe.as_deref().and_then(Path::parent) {
-        dirs.extend(["plugins", "../plugins", "../share/alluvium/plugins"].map(|d| dir.join(d)));
+        dirs.extend(BESIDE_EXECUTABLE.map(|place| dir.join(place)));
     }
     dirs
 }

@@ -176,6 +176,28 @@ impl Lake {
         }
     }
 
+    /// Opens a lake that must be there; refuses one whose columns don't take this schema's rows.
+    pub(crate) async fn open_existing(options: &LakeOptions, schema: &Schema) -> Result<Self> {
+        let access = Access::new(options).await?;
+        let Some(lake) = access.open().await? else {
+            return Err(Error::LakeMismatch {
+                uri: access.place.shown.clone(),
+                reason:
+                    "there is no dataset, and rows of this table were settled in one; bring it back"
+                        .to_owned(),
+            });
+        };
+        lake.accepts(schema)?;
+        Ok(lake)
+    }
+
+    /// Whether there are rows of this bucket, whosever they are.
+    pub(crate) async fn has_rows_of(&self, bucket: i32) -> Result<bool> {
+        let filter = format!("{BUCKET_COLUMN} = {bucket}");
+        let rows = self.dataset.count_rows(Some(filter)).await;
+        Ok(rows.map_err(self.error("count the rows of"))? > 0)
+    }
+
     /// Opens the lake or creates it; refuses one whose columns don't take this schema's rows, and shows the difference.
     pub(crate) async fn open_or_create(options: &LakeOptions, schema: &Schema) -> Result<Self> {
         let access = Access::new(options).await?;

@@ -231,11 +231,12 @@ impl Lake {
         }
         match self.standing(round, &transaction.uuid).await {
             Ok(Standing::Ours(progress)) => Ok(Outcome::Committed(progress)),
-            Ok(Standing::Open | Standing::Theirs(_)) => {
+            Ok(Standing::Theirs(_)) => {
                 self.discard(written).await;
                 Err(failure)
             }
-            Err(_) => Err(failure),
+            // The request may still be under way, and land: its files stay for the lake's cleanup.
+            Ok(Standing::Open) | Err(_) => Err(failure),
         }
     }
 

@@ -154,7 +154,7 @@ async fn a_commit_whose_reply_was_lost_is_recognized() {
     assert_eq!(outcome, Outcome::Committed(round.after));
     assert_eq!(offsets(&lake, 0).await, (0..10).collect::<Vec<_>>());
 
-    // One that did not land is an error, and leaves no file.
+    // One that has not landed is an error, and its files stay: the request may land yet.
     let round = plain(table, 0, 10, 20);
     let written = lake
         .write(stream::iter([Ok(rows(0, 10, 20))]))
@@ -176,5 +176,5 @@ async fn a_commit_whose_reply_was_lost_is_recognized() {
         ),
         "{error}"
     );
-    assert_eq!(data_files(folder.path()), 1);
+    assert_eq!(data_files(folder.path()), 2);
 }

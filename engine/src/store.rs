@@ -325,8 +325,13 @@ impl Inner {
         }
         self.is_closed.store(true, Ordering::Release);
         let tables = self.tables.lock();
-        let closed = tables.values().map(|table| table.raw.close());
-        closed.fold(Ok(()), |first, next| first.and(next))
+        let mut result = Ok(());
+        for table in tables.values() {
+            // All of them, whatever becomes of one: nothing may write once the lock is gone.
+            let closed = table.raw.close();
+            result = result.and(closed);
+        }
+        result
     }
 }
 

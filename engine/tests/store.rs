@@ -285,10 +285,7 @@ fn a_lake_that_was_removed_is_noticed_rather_than_filled_with_a_gap() {
     let table = store.table("t").unwrap();
     let _ = table.append(&numbers(0..10)).unwrap();
     let error = table.flush_to_lake().unwrap_err().to_string();
-    assert!(
-        error.contains("bring it back"),
-        "{error}"
-    );
+    assert!(error.contains("bring it back"), "{error}");
     assert_eq!(
         table.status().unwrap().rows_committed,
         20_010,

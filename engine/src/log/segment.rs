@@ -227,7 +227,9 @@ impl Segment {
         const CHUNK: usize = 1 << 20;
         let mut position = range.start;
         for chunk in self.map.bytes(range).unwrap_or_default().chunks(CHUNK) {
-            self.write_at(&mut [IoSlice::new(&chunk.to_vec())], position)?;
+            // A copy, as the map's pages are the ones that are written to.
+            let copy = chunk.to_vec();
+            self.write_at(&mut [IoSlice::new(&copy)], position)?;
             position += chunk.len() as u64;
         }
         Ok(())

@@ -157,6 +157,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A transform made more of a batch than may be held in memory at once.
+    #[error("transform {transform:?} made {reason} of {rows} rows; give it fewer at a time")]
+    TransformOutput {
+        /// The transform's name.
+        transform: String,
+        /// How many rows it was given.
+        rows: u64,
+        /// How much is too much.
+        reason: String,
+    },
+
     /// The lake could not be read or written.
     #[error("cannot {action} the lake {uri}: {source}")]
     Lake {

@@ -75,34 +75,43 @@ impl Plugins {
 
     /// Compiles a pinned transform's plugin and grants it its assets.
     fn bind(&self, host: &PluginHost, pinned: &PinnedTransform) -> Result<BoundTransform> {
-        let path = self.pinned_path(&pinned.plugin_sha256, "wasm");
-        let bytes = fs::read(&path).map_err(Error::io("read the plugin", &path))?;
-        if sha256_of(&bytes) != pinned.plugin_sha256 {
-            return Err(Error::Corrupt {
-                path,
-                position: 0,
-                reason: "the plugin is not the one that was registered".into(),
-            });
-        }
+        let bytes = self.read_pinned(&pinned.plugin_sha256, "wasm")?;
         let asset = |(name, sha256): (&String, &String)| {
+            // Read once here to check it; the plugin reads it when it opens.
+            self.read_pinned(sha256, "asset")?;
             let path = self.pinned_path(sha256, "asset");
-            (name.clone(), Asset::File(path))
+            Ok::<_, Error>((name.clone(), Asset::File(path)))
         };
         let plugin = Plugin::compile(host, &pinned.spec.plugin, &bytes)?;
         let mut bound = BoundTransform::new(pinned.spec.clone(), plugin);
-        bound.assets = pinned.assets_sha256.iter().map(asset).collect();
+        bound.assets = pinned
+            .assets_sha256
+            .iter()
+            .map(asset)
+            .collect::<Result<_>>()?;
         Ok(bound)
+    }
+
+    /// A pinned file's content, if it is still what was pinned.
+    fn read_pinned(&self, sha256: &str, kind: &str) -> Result<Vec<u8>> {
+        let path = self.pinned_path(sha256, kind);
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        match sha256_of(&bytes) == sha256 {
+            true => Ok(bytes),
+            false => Err(Error::Corrupt {
+                path,
+                position: 0,
+                reason: "it is not what was registered".into(),
+            }),
+        }
     }
 
     fn pin_file(&self, source: &Path, kind: &str) -> Result<String> {
         let bytes = fs::read(source).map_err(Error::io("read", source))?;
         let sha256 = sha256_of(&bytes);
-        let path = self.pinned_path(&sha256, kind);
-        if !path.exists() {
-            let directory = self.store.join(DIRECTORY);
-            create_directory(&directory)?;
-            replace_file(&path, &bytes)?;
-        }
+        // A copy that is damaged, or was not made durable by who made it, is replaced.
+        create_directory(&self.store.join(DIRECTORY))?;
+        replace_file(&self.pinned_path(&sha256, kind), &bytes)?;
         Ok(sha256)
     }
 

@@ -64,7 +64,7 @@ impl RoundInput<'_> {
                 end = frame.header.end_offset;
                 gathered.push(frame);
             }
-            if !self.settle(&gathered, &mut after, &mut sink)? || stop() {
+            if !self.settle(&gathered, &mut after, stop, &mut sink)? {
                 break;
             }
         }
@@ -78,6 +78,7 @@ impl RoundInput<'_> {
         &mut self,
         frames: &[Frame],
         after: &mut Progress,
+        stop: &dyn Fn() -> bool,
         sink: &mut impl FnMut(RecordBatch) -> bool,
     ) -> Result<bool> {
         let (batch, timestamps) = self.rows_of(frames, after.to)?;
@@ -89,13 +90,21 @@ impl RoundInput<'_> {
             }
             None => rows,
         };
-        for start in (0..rows).step_by(piece.max(1)) {
+        let (mut start, mut piece) = (0, piece.max(1));
+        while start < rows {
             let length = piece.min(rows - start);
             let times = timestamps.get(start..start + length).unwrap_or_default();
-            let made = self.settle_rows(batch.slice(start, length), times, after)?;
-            if made.num_rows() > 0 && !sink(made) {
+            let made = match self.settle_rows(batch.slice(start, length), times, after) {
+                Err(Error::TransformOutput { .. }) if length > 1 => {
+                    piece = length / 2;
+                    continue;
+                }
+                made => made?,
+            };
+            if (made.num_rows() > 0 && !sink(made)) || stop() {
                 return Ok(false);
             }
+            start += length;
         }
         Ok(true)
     }
@@ -106,9 +115,6 @@ impl RoundInput<'_> {
         timestamps: &[i64],
         after: &mut Progress,
     ) -> Result<RecordBatch> {
-        let first = after.to as i64;
-        let offsets: Vec<i64> = (first..first + batch.num_rows() as i64).collect();
-        after.to += batch.num_rows() as u64;
         let made = match &mut self.chain {
             Some(chain) => chain.apply(&batch)?,
             None => Transformed {
@@ -119,6 +125,9 @@ impl RoundInput<'_> {
                 nulled: 0,
             },
         };
+        let first = after.to as i64;
+        let offsets: Vec<i64> = (first..first + batch.num_rows() as i64).collect();
+        after.to += batch.num_rows() as u64;
         self.dead
             .append(&batch, &offsets, timestamps, &made.failures)?;
         after.dead += made.failures.len() as u64;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use arrow_array::{RecordBatch, UInt32Array};
-use arrow_schema::SchemaRef;
+use arrow_schema::{ArrowError, SchemaRef};
 
 use super::host::PluginHost;
 use super::instance::{Asset, Assets};
@@ -167,6 +167,7 @@ impl Chain {
     /// limits, not 85.
     ///
     /// # Errors
+    /// [`Error::TransformOutput`] when what is made of the batch is too much at once: halve the batch.
     /// [`Error::TransformFailed`] when a record fails in a transform whose `on_error` is `fail`;
     /// [`Error::Invalid`] when the batch isn't of the chain's schema; [`Error::Arrow`] when its
     /// rows can't be put together, as when they are larger than an Arrow array can be, or when a plugin
@@ -184,9 +185,14 @@ impl Chain {
                 origin: from,
                 failures,
                 nulled: nulls,
-            } = stage
-                .run(&batch)
-                .map_err(Error::arrow("transform a batch"))?;
+            } = stage.run(&batch).map_err(|error| match error {
+                ArrowError::MemoryError(reason) => Error::TransformOutput {
+                    transform: stage.name.clone(),
+                    rows: rows as u64,
+                    reason,
+                },
+                error => Error::arrow("transform a batch")(error),
+            })?;
             nulled = nulled.saturating_add(nulls);
             for (row, message) in failures {
                 let row = original(origin.as_deref(), row);

@@ -83,6 +83,8 @@ pub(super) struct Instance {
     pub(super) inputs: Vec<Column>,
     /// The columns that it makes.
     pub(super) outputs: Vec<Column>,
+    /// Whether it was called before, which may have left something behind.
+    pub(super) is_used: bool,
 }
 
 /// The interface that a running plugin exports.
@@ -136,6 +138,7 @@ impl Instance {
             limits: limits.clone(),
             inputs,
             outputs,
+            is_used: false,
         })
     }
 
@@ -146,6 +149,7 @@ impl Instance {
         inputs: &[Flat],
         deadline: Duration,
     ) -> Result<Valid, Flaw> {
+        self.is_used = true;
         begin(&mut self.store, &self.limits, deadline);
         let returned = match &self.world {
             Running::Batch(world) => {
@@ -164,11 +168,12 @@ impl Instance {
             }
         };
         match returned {
-            Ok(Ok(output)) => validate(output, rows, &self.outputs).map_err(|reason| Flaw {
-                reason: format!("returned {reason}"),
-                fatal: true,
-                timed_out: false,
-            }),
+            Ok(Ok(output)) => validate(output, rows, &self.outputs, self.limits.output_bytes)
+                .map_err(|reason| Flaw {
+                    reason: format!("returned {reason}"),
+                    fatal: true,
+                    timed_out: false,
+                }),
             Ok(Err(message)) => Err(Flaw::of_output(shorten(message, MAX_LINE))),
             Err(fault) => Err(explain(&fault, self.store.data(), &self.limits, deadline)),
         }

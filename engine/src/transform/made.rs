@@ -4,6 +4,7 @@ use arrow_array::{Array, ArrayRef, UInt32Array, new_empty_array, new_null_array}
 use arrow_schema::{ArrowError, DataType};
 
 use super::field::Column;
+use super::limits::show_bytes;
 use super::spec::OnError;
 use super::validate::Valid;
 
@@ -73,20 +74,36 @@ impl Made {
             .zip(columns)
             .for_each(|(parts, column)| parts.push(column));
         self.origin.extend(picks.iter().map(|(row, _)| start + row));
-        for (row, message) in valid.failures {
-            match self.on_error {
-                OnError::Null => {
-                    tracing::warn!(
-                        row = start + row,
-                        message,
-                        "a record failed; its outputs are null"
-                    );
-                    self.nulled += 1;
-                }
-                _ => self.failures.push((start + row, message)),
+        if self.on_error == OnError::Null {
+            if let Some((row, reason)) = valid.failures.first() {
+                let reason = reason.escape_debug().to_string();
+                let records = valid.failures.len();
+                tracing::warn!(
+                    row = start + row,
+                    records,
+                    reason,
+                    "records failed; their outputs are null"
+                );
             }
+            let nulled = u32::try_from(valid.failures.len()).unwrap_or(u32::MAX);
+            self.nulled = self.nulled.saturating_add(nulled);
+        } else {
+            let failures = valid.failures.into_iter();
+            self.failures
+                .extend(failures.map(|(row, message)| (start + row, message)));
         }
         Ok(())
+    }
+
+    /// Refuses, as the batch's fault and no record's, more bytes than all of its calls may hand back.
+    pub(super) fn check_total(&self, valid: &Valid, total: u64) -> Result<(), ArrowError> {
+        match self.bytes > 0 && self.bytes.saturating_add(valid.bytes) > total {
+            true => Err(ArrowError::MemoryError(format!(
+                "more than {}",
+                show_bytes(total)
+            ))),
+            false => Ok(()),
+        }
     }
 
     /// Fails the `count` rows from `start` on.

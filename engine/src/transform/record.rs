@@ -7,6 +7,7 @@ use super::bindings::types::{ColumnResult, Failure, Output, ValueParam, ValueRes
 use super::codec::Flat;
 use super::field::{Column, Kind};
 use super::instance::HostState;
+use super::validate::ROW_OVERHEAD;
 
 type Returned = Result<Output, String>;
 
@@ -45,12 +46,8 @@ pub(super) fn apply(
                 }
             }
         }
-        if columns
-            .iter()
-            .map(|c| c.flat.data.len() as u64)
-            .sum::<u64>()
-            > limit
-        {
+        let data = columns.iter().map(|c| c.flat.data.len() as u64);
+        if data.sum::<u64>() + origin.len() as u64 * ROW_OVERHEAD > limit {
             return Ok(Err(format!(
                 "its records are larger than {limit} bytes in all"
             )));

@@ -46,14 +46,35 @@ pub(super) fn add_row_bytes(array: &dyn Array, sizes: &mut [u64]) {
         ),
         DataType::Dictionary(..) => add_dictionary_bytes(array, sizes),
         _ => {
-            let average = (array.get_array_memory_size() / array.len().max(1)) as u64;
-            let width = array
-                .data_type()
-                .primitive_width()
-                .map_or(average, |w| w as u64);
-            add(sizes, std::iter::repeat(width));
+            let width = array.data_type().primitive_width();
+            let width = width.unwrap_or_else(|| slice_bytes(array) / array.len().max(1));
+            add(sizes, std::iter::repeat(width as u64));
         }
     }
+}
+
+/// The bytes of an array's own rows: the buffers that they lie in may be shared, and much larger.
+fn slice_bytes(array: &dyn Array) -> usize {
+    let items =
+        |values: &ArrayRef, from: usize, to: usize| slice_bytes(&values.slice(from, to - from));
+    match array.data_type() {
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            let (from, to) = ends(list.value_offsets());
+            items(list.values(), from as usize, to as usize)
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            let (from, to) = ends(list.value_offsets());
+            items(list.values(), from as usize, to as usize)
+        }
+        _ => array.to_data().get_slice_memory_size().unwrap_or(0),
+    }
+}
+
+fn ends<T: Copy + Default>(offsets: &[T]) -> (T, T) {
+    let end = |offset: Option<&T>| offset.copied().unwrap_or_default();
+    (end(offsets.first()), end(offsets.last()))
 }
 
 fn add(sizes: &mut [u64], more: impl Iterator<Item = u64>) {
@@ -108,4 +129,33 @@ pub(super) fn cut(
         runs.push(start..rows);
     }
     runs
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{BooleanArray, FixedSizeListArray, Float32Array};
+    use arrow_buffer::{BooleanBuffer, Buffer};
+    use arrow_schema::Field;
+
+    use super::*;
+
+    #[test]
+    fn a_row_counts_for_its_own_bytes_however_large_the_buffer_is_that_it_lies_in() {
+        let large = || {
+            let mut bytes = Vec::<u8>::with_capacity(16 << 20);
+            bytes.resize(64, 0);
+            Buffer::from_vec(bytes)
+        };
+        let item = Arc::new(Field::new("item", DataType::Float32, true));
+        let floats = Arc::new(Float32Array::new(large().into(), None));
+        let vectors = FixedSizeListArray::new(item, 4, floats, None);
+        let bits = BooleanArray::new(BooleanBuffer::new(large(), 0, 8), None);
+        let (mut of_vector, mut of_bit) = (vec![0; 2], vec![0; 8]);
+        add_row_bytes(&vectors.slice(1, 2), &mut of_vector);
+        add_row_bytes(&bits, &mut of_bit);
+        assert_eq!(of_vector, [16, 16]);
+        assert!(of_bit.iter().all(|bytes| *bytes <= 1), "{of_bit:?}");
+    }
 }

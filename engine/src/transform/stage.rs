@@ -11,7 +11,7 @@ use super::chain::BoundTransform;
 use super::codec;
 use super::host::TICK;
 use super::instance::{Flaw, Instance, Opening};
-use super::limits::{Limits, show_bytes};
+use super::limits::{Limits, show_bytes, show_duration};
 use super::made::Made;
 use super::plugin::Plugin;
 use super::rows::{add_row_bytes, cut};
@@ -119,27 +119,42 @@ impl Stage {
         made: &mut Made,
     ) -> Result<(), ArrowError> {
         let patience = self.limits().batch_deadline.saturating_mul(PATIENCE);
-        let (mut at, mut wasted) = (rows.start, Duration::ZERO);
+        let (mut at, mut wasted, mut opening) = (rows.start, Duration::ZERO, Duration::ZERO);
+        let mut slowest = Duration::ZERO;
         while at < rows.end && !made.halted() {
             let count = self.rows_a_call.clamp(1, rows.end - at);
-            let deadline = match wasted >= patience {
-                true => (self.limits().batch_deadline / IMPATIENT).max(TICK),
-                false => self.limits().batch_deadline,
-            };
+            let start = Instant::now();
             // Without an instance no record is to blame: the batch as a whole is tried again later.
-            let instance = self.take_instance().map_err(|reason| {
+            let instance = match opening > patience {
+                true => Err(format!(
+                    "to open it again and again took {}",
+                    show_duration(opening)
+                )),
+                false => self.take_instance(),
+            };
+            let instance = instance.map_err(|reason| {
                 ArrowError::ExternalError(format!("transform {:?}: {reason}", self.name).into())
             })?;
+            opening += start.elapsed();
+            let deadline = match wasted >= patience {
+                true => self.short_deadline(slowest),
+                false => self.limits().batch_deadline,
+            };
+            let was_used = instance.is_used;
             let start = Instant::now();
-            match self.attempt(instance, batch, inputs, at..at + count, deadline, made) {
+            match self.attempt(instance, batch, inputs, at..at + count, deadline) {
                 Ok(valid) => {
+                    made.check_total(&valid, self.total_bytes())?;
                     made.add(at, count, valid)?;
                     at += count;
+                    slowest = slowest.max(start.elapsed());
                     if start.elapsed() < deadline / 4 {
-                        self.rows_a_call =
-                            (count * 2).min(self.limits().batch_rows.max(1) as usize);
+                        let most = self.limits().batch_rows.max(1) as usize;
+                        self.rows_a_call = self.rows_a_call.max(count * 2).min(most);
                     }
                 }
+                // What earlier calls left behind may be to blame: it counts on a fresh instance only.
+                Err(flaw) if count == 1 && flaw.fatal && was_used => wasted += start.elapsed(),
                 Err(flaw) if count == 1 => {
                     made.fail(at, 1, &flaw.reason)?;
                     at += 1;
@@ -147,12 +162,25 @@ impl Stage {
                 }
                 // A deadline costs the most to run into again.
                 Err(flaw) => {
-                    self.rows_a_call = count / if flaw.timed_out { 8 } else { 2 };
+                    self.rows_a_call = (count / if flaw.timed_out { 8 } else { 2 }).max(1);
                     wasted += start.elapsed();
                 }
             }
         }
         Ok(())
+    }
+
+    /// The deadline once patience has run out: shorter, but not so short that a row fails which is no
+    /// slower than others that were fine.
+    fn short_deadline(&self, slowest: Duration) -> Duration {
+        let full = self.limits().batch_deadline;
+        (full / IMPATIENT).max(slowest * 4).max(TICK).min(full)
+    }
+
+    /// What all the calls on one batch together may hand back.
+    fn total_bytes(&self) -> u64 {
+        let bytes = self.limits().output_bytes.saturating_mul(TOTAL_OUTPUT);
+        bytes.min(i32::MAX as u64)
     }
 
     /// One call of the plugin. The instance is kept for the next unless it is broken.
@@ -163,7 +191,6 @@ impl Stage {
         inputs: &[&ArrayRef],
         rows: Range<usize>,
         deadline: Duration,
-        made: &Made,
     ) -> Result<Valid, Flaw> {
         let flats = inputs.iter().zip(&self.plan.inputs).map(|(array, column)| {
             let slice = array.slice(rows.start, rows.len());
@@ -179,18 +206,7 @@ impl Stage {
         }
         let mut valid = called?;
         valid.bytes += self.check_copies(batch, rows, &valid)?;
-        let total = self
-            .limits()
-            .output_bytes
-            .saturating_mul(TOTAL_OUTPUT)
-            .min(i32::MAX as u64);
-        match made.bytes.saturating_add(valid.bytes) > total {
-            true => Err(Flaw::of_output(format!(
-                "its batch came to more than {} of output",
-                show_bytes(total)
-            ))),
-            false => Ok(valid),
-        }
+        Ok(valid)
     }
 
     fn take_instance(&mut self) -> Result<Instance, String> {

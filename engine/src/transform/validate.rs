@@ -18,6 +18,9 @@ use super::field::{Column, Kind};
 /// The longest message of a failed record, in bytes; the rest is cut.
 const MAX_MESSAGE: usize = 1024;
 
+/// What the host keeps for each row that a guest returns, besides its columns: its origin, and a pick.
+pub(super) const ROW_OVERHEAD: u64 = 16;
+
 /// A guest's output in which everything holds.
 #[derive(Debug)]
 pub(super) struct Valid {
@@ -36,7 +39,13 @@ pub(super) fn validate(
     output: Output,
     input_rows: u32,
     outputs: &[Column],
+    max_bytes: u64,
 ) -> Result<Valid, String> {
+    // Rows cost the host something even where they hold nothing.
+    let overhead = u64::from(output.rows) * ROW_OVERHEAD;
+    if overhead > max_bytes {
+        return Err(format!("{} rows, which is too many", output.rows));
+    }
     let mut failures: Vec<_> = output
         .failures
         .into_iter()
@@ -66,7 +75,7 @@ pub(super) fn validate(
         bytes: columns
             .iter()
             .map(|c| c.get_buffer_memory_size() as u64)
-            .sum(),
+            .fold(overhead, u64::saturating_add),
         columns,
         failures,
     })

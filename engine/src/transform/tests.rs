@@ -498,3 +498,42 @@ fn a_record_transform_runs_row_by_row() {
 fn x_values(batch: &RecordBatch) -> Vec<Option<i32>> {
     x(batch).iter().collect()
 }
+
+#[test]
+fn a_row_that_comes_alone_is_not_blamed_for_what_earlier_calls_left_behind() {
+    // The second call in an instance's life traps.
+    let apply = "(if (i32.load (i32.const 512)) (then unreachable)) (i32.store (i32.const 512) (i32.const 1))";
+    let host = PluginHost::new().unwrap();
+    let bound = bind(&host, spec("t", OnError::DeadLetter), &guest("", apply));
+    let batch = numbers(1);
+    let mut chain = Chain::new(&host, batch.schema(), vec![bound], small_limits()).unwrap();
+    for _ in 0..3 {
+        let done = chain.apply(&batch).unwrap();
+        assert_eq!((done.batch.num_rows(), done.failures.len()), (1, 0));
+    }
+}
+
+#[test]
+fn rows_without_content_count_against_the_limit_too() {
+    let done = run(&guest("", &set(4, "(i32.const 1000000)")), &numbers(1));
+    let message = &done.failures[0].message;
+    assert!(
+        message.contains("1000000 rows, which is too many"),
+        "{message}"
+    );
+}
+
+#[test]
+fn too_much_output_of_a_batch_is_no_fault_of_its_records() {
+    let blob = vec![7u8; 400 << 10];
+    let blobs = BinaryArray::from_iter_values(std::iter::repeat_n(&blob, 50));
+    let batch = RecordBatch::try_from_iter([("x", Arc::new(blobs) as ArrayRef)]).unwrap();
+    let bytes = guest("", "");
+    let whole = run_spec(&bytes, spec("t", OnError::DeadLetter), &batch);
+    assert!(
+        matches!(whole, Err(Error::TransformOutput { rows: 50, .. })),
+        "{whole:?}"
+    );
+    let half = run(&bytes, &batch.slice(0, 25));
+    assert_eq!((half.batch.num_rows(), half.failures.len()), (25, 0));
+}

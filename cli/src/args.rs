@@ -78,6 +78,21 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}; write a number and its unit, as 500ms, 30s, 5m or 1h"))
 }
 
+/// Reads `4MiB`, `64KiB`, `1GiB` or a number of bytes.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+    let unit = units
+        .iter()
+        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
+    let (number, shift) = unit.unwrap_or((text, 0));
+    let bytes = number
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(1 << shift));
+    bytes.ok_or_else(|| "write a number of bytes, as 64KiB, 16MiB or 1GiB".to_owned())
+}
+
 /// Reads `buffered`, `interval`, `interval=250ms` or `sync`.
 pub(crate) fn parse_durability(text: &str) -> Result<Durability, String> {
     match text {
@@ -140,6 +155,8 @@ mod tests {
                 .contains("write sync")
         );
         assert!(parse_durability("fast").is_err());
+        assert_eq!(parse_bytes("16MiB"), Ok(16 << 20));
+        assert!(parse_bytes("many").is_err());
         assert!(parse_duration("30").unwrap_err().contains("unit"));
         assert_eq!(parse_pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
         assert!(parse_pair("=b").is_err());

@@ -19,6 +19,7 @@ mod input;
 mod output;
 mod signals;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
@@ -33,7 +34,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     tracing_subscriber::registry()
         .with(log.with_filter(log_filter()))
         .init();
@@ -61,12 +64,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is logged: what RUST_LOG says (`info`, `warn,alluvium=debug`), warnings otherwise.
+/// What is logged: what RUST_LOG says (`info`, `warn,alluvium=debug`), warnings otherwise, but for what the
+/// commands tell themselves.
 fn log_filter() -> Targets {
     let wanted = std::env::var("RUST_LOG")
         .ok()
         .filter(|text| !text.is_empty());
     wanted
         .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN))
+        .unwrap_or_else(|| {
+            Targets::new()
+                .with_default(LevelFilter::WARN)
+                .with_target("alluvium::tier::tierer", LevelFilter::ERROR)
+                .with_target("alluvium::store", LevelFilter::OFF)
+        })
 }

@@ -82,6 +82,11 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
         rows_tiered,
     )?;
     let (segments, log_bytes) = table.raw.size();
+    // The writer learnt of damage when it opened the log; a reader has to look.
+    let damage = match table.raw.is_read_only() {
+        true => table.raw.check_tail().err().map(|error| error.to_string()),
+        false => None,
+    };
     let transform = |pinned: &crate::catalog::PinnedTransform| TransformStatus {
         name: pinned.spec.name.clone(),
         plugin: pinned.spec.plugin.clone(),
@@ -101,7 +106,7 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
         filtered,
         lake_uri: context.lake.uri.clone(),
         lake_version,
-        last_error: lake_error.or(report.last_error),
+        last_error: damage.or(lake_error).or(report.last_error),
         durability: context.meta.settings.durability,
         transforms: context.meta.transforms.iter().map(transform).collect(),
     })

@@ -21,7 +21,7 @@ use crate::read::query::{self, QueryResult, Source};
 use crate::table::{Table, TableInner, raw_options};
 use crate::tier::lake::{Lake, LakeOptions};
 use crate::tier::scheduler::Scheduler;
-use crate::tier::tierer::TierContext;
+use crate::tier::tierer::{TierContext, read_report};
 
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 const SEGMENT_BYTES_MAX: u64 = 4 << 30;
@@ -72,7 +72,7 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Locked`] when another process has it open, [`Error::NotAStore`] for a directory of something
-    /// else, [`Error::Corrupt`] for a damaged log.
+    /// else. A table that is damaged doesn't keep the store from opening: [`Store::table`] tells.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path.as_ref(), StoreOptions::default())
     }
@@ -102,7 +102,10 @@ impl Store {
         if !options.read_only {
             store.remove_unfinished()?;
             for name in store.table_names()? {
-                store.table(&name)?;
+                // One that cannot be opened keeps nobody from the others; who asks for it is told why.
+                if let Err(error) = store.table(&name) {
+                    tracing::error!(table = name, %error, "a table cannot be opened");
+                }
             }
         }
         Ok(store)
@@ -125,7 +128,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::TableNotFound`]; for a read-only store [`Error::Corrupt`] too.
+    /// [`Error::TableNotFound`]; [`Error::Corrupt`] for a damaged log; [`Error::LakeMismatch`] for one that
+    /// was replaced by an older copy.
     pub fn table(&self, name: &str) -> Result<Table> {
         self.check_open("open a table")?;
         let mut tables = self.inner.tables.lock();
@@ -208,7 +212,11 @@ impl Store {
             let meta = TableMeta::read(&directory)?;
             sources.push(Source {
                 lake: meta.lake_options(&self.inner.path, &name),
-                schema: Some(meta.lake_schema(&directory)?),
+                // A lake that is gone is not an empty one.
+                schema: match read_report(&directory).tiered {
+                    0 => Some(meta.lake_schema(&directory)?),
+                    _ => None,
+                },
                 name,
             });
         }

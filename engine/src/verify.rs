@@ -47,6 +47,17 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
+    /// The report on a table that could not even be looked at.
+    #[must_use]
+    pub fn of_failure(table: &str, error: &Error) -> Self {
+        Self {
+            table: table.to_owned(),
+            problems: vec![error.to_string()],
+            problems_total: 1,
+            ..Self::default()
+        }
+    }
+
     fn problem(&mut self, problem: String) {
         self.problems_total += 1;
         if self.problems.len() < PROBLEMS_MAX {

@@ -305,7 +305,7 @@ fn an_older_copy_of_the_log_is_refused_before_it_gives_out_offsets_again() {
     table.flush_to_lake().unwrap();
     store.close().unwrap();
     std::fs::write(&raw, older).unwrap();
-    let error = Store::open(&path).unwrap_err().to_string();
+    let error = manual(&path).table("t").unwrap_err().to_string();
     assert!(error.contains("older copy"), "{error}");
 }
 
@@ -355,6 +355,51 @@ fn a_struct_whose_fields_stand_in_another_order_is_refused() {
     let _ = table.append(&place(["latitude", "longitude"])).unwrap();
     let swapped = table.append(&place(["longitude", "latitude"]));
     assert!(matches!(swapped, Err(Error::SchemaMismatch { .. })));
+}
+
+#[test]
+fn a_lake_that_is_gone_is_never_taken_for_an_empty_one() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("s");
+    let store = manual(&path);
+    let table = store.create_table("t", options()).unwrap();
+    let _ = table.append(&numbers(0..10)).unwrap();
+    table.flush_to_lake().unwrap();
+    store.close().unwrap();
+    std::fs::remove_dir_all(path.join("lake")).unwrap();
+    let store = StoreOptions::new().read_only(true).open(&path).unwrap();
+    let table = store.table("t").unwrap();
+    assert!(matches!(table.verify(), Err(Error::LakeMismatch { .. })));
+    assert!(store.query("SELECT count(*) FROM t").is_err());
+    let status = table.status().unwrap();
+    assert!(
+        status
+            .last_error
+            .is_some_and(|e| e.contains("bring it back"))
+    );
+    assert_eq!(status.rows_tiered, 10);
+    assert!(!path.join("lake").exists());
+}
+
+#[test]
+fn a_damaged_table_keeps_nobody_from_the_others() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("s");
+    let store = manual(&path);
+    for name in ["bad", "good"] {
+        let table = store.create_table(name, options()).unwrap();
+        let _ = table.append(&numbers(0..10)).unwrap();
+    }
+    store.close().unwrap();
+    let segment = path.join("tables/bad/raw/00000000000000000000.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let store = manual(&path);
+    assert!(matches!(store.table("bad"), Err(Error::Corrupt { .. })));
+    let good = store.table("good").unwrap();
+    assert_eq!(good.append(&numbers(10..11)).unwrap().offsets(), 10..11);
+    assert_eq!(good.flush_to_lake().unwrap(), 11);
 }
 
 #[test]

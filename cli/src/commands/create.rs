@@ -7,7 +7,7 @@ use alluvium::transform::parse_transforms_toml;
 use alluvium::{Durability, StoreOptions, TableOptions};
 use arrow::datatypes::Field;
 
-use crate::args::{parse_durability, parse_duration, parse_pair};
+use crate::args::{parse_bytes, parse_durability, parse_duration, parse_pair};
 use crate::columns::{describe, parse_column, schema};
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// interval loses at most the last interval (100 ms by default); sync loses nothing.
     #[arg(long, value_name = "MODE", value_parser = parse_durability)]
     durability: Option<Durability>,
+    /// The size of a segment file, which a table's log has at least one of: 128MiB by default
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    segment_size: Option<u64>,
     /// The rows' __bucket in the lake, which tells tables apart that share one dataset
     #[arg(long, value_name = "N", default_value_t = 0)]
     bucket: i32,
@@ -91,6 +94,9 @@ impl Args {
         }
         if let Some(freshness) = self.freshness {
             options = options.freshness(freshness);
+        }
+        if let Some(bytes) = self.segment_size {
+            options = options.segment_bytes(bytes);
         }
         if let Some(durability) = self.durability {
             options = options.durability(durability);

@@ -33,8 +33,9 @@ const BATCH_BYTES: usize = 8 << 20;
 ///                            be nullable
 ///
 /// Columns are found by name, in any order. A column that is missing is null, if it may be; one that
-/// the table does not have is an error, unless --ignore-unknown is given. Types are converted where
-/// no value changes: a number that does not fit is an error and never a null.
+/// the table does not have is an error, unless --ignore-unknown is given. Types are converted: a
+/// value that does not fit is an error and never a null (a number in a float column is rounded to
+/// it, a timestamp cut to microseconds).
 ///
 /// In JSON and CSV a binary value is base64, or "@file" for the content of a file, whose path starts
 /// at the directory of the .jsonl or .csv (base64 has no @, so nothing needs escaping; any file that

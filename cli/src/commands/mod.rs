@@ -31,11 +31,15 @@ fn open_to_write(path: &Path, tiering: bool) -> Outcome<Store> {
         .open(path)?)
 }
 
-/// The tables that are meant: the named one, or all.
-fn tables(store: &Store, scope: &Scope) -> Outcome<Vec<Table>> {
+/// The tables that are meant, the named one or all, with those that cannot be opened.
+fn tables(store: &Store, scope: &Scope) -> Outcome<Vec<(String, alluvium::Result<Table>)>> {
     let names = match &scope.table {
         Some(name) => vec![name.clone()],
         None => store.table_names()?,
     };
-    names.iter().map(|name| Ok(store.table(name)?)).collect()
+    let open = |name: String| {
+        let table = store.table(&name);
+        (name, table)
+    };
+    Ok(names.into_iter().map(open).collect())
 }

@@ -44,7 +44,13 @@ impl Args {
             .table_names()?
             .iter()
             .map(|name| store.table(name))
-            .collect::<Result<Vec<_>, _>>()?;
+            .inspect(|table| {
+                if let Err(error) = table {
+                    tracing::error!("{}", plain(&error.to_string()));
+                }
+            })
+            .filter_map(Result::ok)
+            .collect::<Vec<_>>();
         let mut output = Output::new();
         output.line(format_args!(
             "settling {} {} of {}; stop with Ctrl-C",

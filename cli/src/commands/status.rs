@@ -37,19 +37,24 @@ impl Args {
         let store = open_to_read(&self.scope.store)?;
         let mut output = Output::new();
         let mut all = Vec::new();
-        for table in tables(&store, &self.scope)? {
-            all.push(table.status()?);
+        let mut failed = Ok(());
+        for (_, table) in tables(&store, &self.scope)? {
+            match table.and_then(|table| table.status()) {
+                Ok(status) => all.push(status),
+                Err(error) => failed = failed.and(Err(error.into())),
+            }
         }
         if self.json {
             for status in &all {
                 output.json(status)?;
             }
-        } else if all.is_empty() {
+        } else if all.is_empty() && failed.is_ok() {
             output.line("the store has no tables yet")?;
-        } else {
+        } else if !all.is_empty() {
             print(&all, &mut output)?;
         }
-        output.flush()
+        output.flush()?;
+        failed
     }
 }
 

@@ -34,11 +34,11 @@ impl Args {
         let store = open_to_write(&self.scope.store, false)?;
         let mut failures = Vec::new();
         let mut output = Output::new();
-        for table in tables(&store, &self.scope)? {
+        for (name, table) in tables(&store, &self.scope)? {
             // One table whose lake is down must not keep the others from theirs.
-            match drain(&table) {
+            match table.map_err(Failure::from).and_then(|table| drain(&table)) {
                 Ok(text) => output.line(text).and_then(|()| output.flush())?,
-                Err(Failure::Message(text)) => failures.push(format!("{}: {text}", table.name())),
+                Err(Failure::Message(text)) => failures.push(format!("{name}: {text}")),
                 Err(Failure::Pipe) => return Err(Failure::Pipe),
             }
         }

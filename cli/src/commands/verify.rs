@@ -1,5 +1,7 @@
 //! `alluvium verify`.
 
+use alluvium::VerifyReport;
+
 use super::{open_to_read, tables};
 use crate::args::Scope;
 use crate::failure::{Failure, Outcome};
@@ -32,21 +34,24 @@ impl Args {
         let mut output = Output::new();
         let mut problems = 0;
         let mut damaged = Vec::new();
-        for table in tables(&store, &self.scope)? {
-            let report = table.verify()?;
+        for (name, table) in tables(&store, &self.scope)? {
+            let report = match table.and_then(|table| table.verify()) {
+                Ok(report) => report,
+                Err(error) => VerifyReport::of_failure(&name, &error),
+            };
             if !report.problems.is_empty() {
                 problems += report.problems_total;
-                damaged.push(table.name().to_owned());
+                damaged.push(name.clone());
             }
             if self.json {
                 output.json(&report)?;
                 continue;
             }
             if report.problems.is_empty() {
-                output.line(format_args!("{}: sound", table.name()))?;
+                output.line(format_args!("{}: sound", name))?;
             }
             for problem in &report.problems {
-                output.line(format_args!("{}: {}", table.name(), plain(problem)))?;
+                output.line(format_args!("{}: {}", name, plain(problem)))?;
             }
         }
         output.flush()?;

@@ -245,6 +245,11 @@ impl Log {
         segments.first().map_or(0, |s| s.header.base_offset)
     }
 
+    /// Whether the log was opened beside its writer.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.syncer.is_none()
+    }
+
     /// How many segments there are, and their files' bytes.
     pub(crate) fn size(&self) -> (usize, u64) {
         let segments = self.shared.segments.read();

@@ -83,7 +83,7 @@ async fn provider(table: &Source) -> Result<Arc<dyn TableProvider>> {
         Some(schema) => Ok(Arc::new(EmptyTable::new(schema.clone()))),
         None => Err(Error::invalid(
             format!("table {:?}", table.name),
-            "it has no lake yet and its columns are not known; append to it and flush first",
+            "its lake is gone, and rows were settled in it; bring it back",
         )),
     }
 }

@@ -116,7 +116,9 @@ impl RoundInput<'_> {
         after: &mut Progress,
     ) -> Result<RecordBatch> {
         let made = match &mut self.chain {
-            Some(chain) => chain.apply(&batch)?,
+            Some(chain) => chain
+                .apply(&batch)
+                .map_err(|error| at_offset(error, after.to))?,
             None => Transformed {
                 batch: batch.clone(),
                 origin: None,
@@ -185,6 +187,23 @@ impl RoundInput<'_> {
         columns.extend([Arc::new(buckets) as ArrayRef, offsets, times]);
         RecordBatch::try_new(Arc::clone(self.lake_schema), columns)
             .map_err(Error::arrow("build the lake's rows"))
+    }
+}
+
+/// Names the record's offset in place of its row in a batch that nobody knows.
+fn at_offset(error: Error, first: u64) -> Error {
+    match error {
+        Error::TransformFailed {
+            transform,
+            row,
+            reason,
+        } => Error::Tiering {
+            reason: format!(
+                "transform {transform:?} failed on the record at offset {}: {reason}; its on_error is \"fail\", so nothing more is tiered (with the store closed, it can be changed in the table's table.json)",
+                first + row
+            ),
+        },
+        error => error,
     }
 }
 

@@ -433,11 +433,20 @@ pub(crate) struct Wanted {
 }
 
 /// Asks the lake how far a table is in it; zero when there is no lake yet.
+///
+/// # Errors
+///
+/// [`Error::LakeMismatch`] when rows were tiered and the lake is gone.
 pub(crate) fn lake_progress(context: &TierContext) -> Result<(Progress, Option<u64>)> {
+    let tiered = read_report(&context.directory).tiered;
     let options = context.lake.clone();
     let (table_id, bucket) = (context.meta.table_id, context.meta.settings.bucket);
     context.executor.run(async move {
         match Lake::open(&options).await? {
+            None if tiered > 0 => Err(Error::LakeMismatch {
+                uri: options.shown_uri(),
+                reason: format!("there is no dataset, and {tiered} rows of this table were settled in one; bring it back"),
+            }),
             None => Ok((Progress::default(), None)),
             Some(lake) => {
                 let progress = lake.progress(table_id, bucket).await?;

@@ -34,6 +34,11 @@ impl fmt::Debug for LakeOptions {
 }
 
 impl LakeOptions {
+    /// Where the lake is, as people may see it: without credentials.
+    pub(crate) fn shown_uri(&self) -> String {
+        shown(&self.uri)
+    }
+
     /// The storage options as the object store takes them: secrets fetched from the environment.
     pub(super) fn resolve(&self) -> Result<HashMap<String, String>> {
         let mut options = HashMap::with_capacity(self.storage_options.len() + 1);

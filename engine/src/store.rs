@@ -19,9 +19,9 @@ use crate::options::{StoreOptions, TableOptions};
 use crate::plugins::Plugins;
 use crate::read::query::{self, QueryResult, Source};
 use crate::table::{Table, TableInner, raw_options};
+use crate::tier::context::{TierContext, TierReport};
 use crate::tier::lake::{Lake, LakeOptions};
 use crate::tier::scheduler::Scheduler;
-use crate::tier::tierer::{TierContext, read_report};
 
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 const SEGMENT_BYTES_MAX: u64 = 4 << 30;
@@ -213,7 +213,7 @@ impl Store {
             sources.push(Source {
                 lake: meta.lake_options(&self.inner.path, &name),
                 // A lake that is gone is not an empty one.
-                schema: match read_report(&directory).tiered {
+                schema: match TierReport::read(&directory).tiered {
                     0 => Some(meta.lake_schema(&directory)?),
                     _ => None,
                 },

@@ -12,9 +12,10 @@ use crate::error::{Error, Result};
 use crate::log::{Log, LogKind, LogOptions};
 use crate::read::nearest::Nearest;
 use crate::status::TableStatus;
+use crate::tier::context::TierContext;
 use crate::tier::dead_letters;
 use crate::tier::scheduler::Scheduler;
-use crate::tier::tierer::{TierContext, Tierer};
+use crate::tier::tierer::Tierer;
 use crate::verify::VerifyReport;
 
 /// A handle on a table of an open [`Store`](crate::Store); cheap to clone, and safe to share between threads.

@@ -11,7 +11,6 @@ use crate::read::query::{self, QueryResult, Source};
 use crate::table::TableInner;
 use crate::tier::dead_letters;
 use crate::tier::lake::{BUCKET_COLUMN, OFFSET_COLUMN};
-use crate::tier::tierer::lake_progress;
 
 /// How often is looked at a lake that moves on meanwhile.
 const ATTEMPTS: u32 = 5;
@@ -69,9 +68,9 @@ impl VerifyReport {
 pub(crate) fn of(table: &TableInner) -> Result<VerifyReport> {
     // Beside a writer the lake may go on to another version in between: then look again.
     for _ in 1..ATTEMPTS {
-        let (_, before) = lake_progress(&table.tierer.context)?;
+        let (_, before) = table.tierer.context.lake_progress()?;
         let report = look(table)?;
-        let (_, after) = lake_progress(&table.tierer.context)?;
+        let (_, after) = table.tierer.context.lake_progress()?;
         if before == after {
             return Ok(report);
         }
@@ -115,7 +114,7 @@ fn check_log(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
 
 fn check_lake(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
     let context = &table.tierer.context;
-    let (progress, _) = lake_progress(context)?;
+    let (progress, _) = context.lake_progress()?;
     report.rows_tiered = progress.to;
     report.filtered = progress.filtered;
     let mut seen = Offsets::new(progress.to)?;

@@ -11,8 +11,8 @@ use lance_linalg::distance::DistanceType;
 use crate::catalog::PinnedTransform;
 use crate::error::{Error, Result};
 use crate::table::TableInner;
+use crate::tier::context::TierContext;
 use crate::tier::lake::{Lake, Told};
-use crate::tier::tierer::TierContext;
 
 /// What to look for the neighbours of.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,23 +1,17 @@
-//! A table's tierer: what it needs for a round, what the last one left, and what people want to know of it.
+//! A table's tierer: runs its rounds, keeps what the last one left, and wakes those who wait.
 
-use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow_schema::SchemaRef;
 use parking_lot::{Condvar, Mutex};
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::catalog::{TableMeta, replace_file};
 use crate::error::{Error, Result};
-use crate::executor::Executor;
 use crate::log::{Log, now_us};
-use crate::plugins::Plugins;
+use crate::tier::context::{TierContext, TierReport};
 use crate::tier::dead_letters::DeadLetters;
-use crate::tier::lake::{Lake, LakeOptions, Outcome, Progress, Round, TransformRecord, Written};
+use crate::tier::lake::{Lake, Outcome, Progress, Round, TransformRecord, Written};
 use crate::tier::round::RoundInput;
 use crate::transform::Chain;
 
@@ -28,31 +22,6 @@ const BATCHES_IN_FLIGHT: usize = 2;
 /// The first wait after a failure; each further one doubles it.
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
-/// The file that keeps a tierer's last words for other processes.
-const REPORT_FILE: &str = "tier.json";
-
-/// What a tierer is about; it never changes.
-#[derive(Debug)]
-pub(crate) struct TierContext {
-    pub(crate) directory: PathBuf,
-    pub(crate) meta: TableMeta,
-    pub(crate) schema: SchemaRef,
-    pub(crate) lake_schema: SchemaRef,
-    pub(crate) lake: LakeOptions,
-    pub(crate) plugins: Arc<Plugins>,
-    pub(crate) executor: Arc<Executor>,
-}
-
-/// What is known of a table's tiering. A copy is kept in `tier.json`: a hint for status, never the truth.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct TierReport {
-    pub(crate) tiered: u64,
-    pub(crate) filtered: u64,
-    pub(crate) dead: u64,
-    pub(crate) lake_version: Option<u64>,
-    pub(crate) last_error: Option<String>,
-    pub(crate) last_error_us: Option<i64>,
-}
 
 /// Settles a table's rows in its lake, a round at a time.
 #[derive(Debug)]
@@ -98,7 +67,7 @@ struct State {
 
 impl Tierer {
     pub(crate) fn new(context: TierContext) -> Self {
-        let report = read_report(&context.directory);
+        let report = context.read_report();
         Self {
             context,
             open: Mutex::new(None),
@@ -129,7 +98,7 @@ impl Tierer {
                 return Ok((progress, report.lake_version));
             }
         }
-        lake_progress(&self.context)
+        self.context.lake_progress()
     }
 
     /// Whether a round should begin now; claims it, so that the caller must run it.
@@ -185,7 +154,7 @@ impl Tierer {
             state.retry_at = Some(Instant::now() + backoff(state.failures));
             state.report.last_error = Some(error.to_string());
             state.report.last_error_us = Some(now_us());
-            write_report(&self.context, &state.report);
+            self.context.write_report(&state.report);
         }
         drop(state);
         self.changed.notify_all();
@@ -415,7 +384,7 @@ impl Tierer {
             last_error: None,
             last_error_us: None,
         };
-        write_report(&self.context, &report);
+        self.context.write_report(&report);
         state.report = report;
         state.is_current = true;
         state.failures = 0;
@@ -432,46 +401,10 @@ pub(crate) struct Wanted {
     failures_before: u64,
 }
 
-/// Asks the lake how far a table is in it; zero when there is no lake yet.
-///
-/// # Errors
-///
-/// [`Error::LakeMismatch`] when rows were tiered and the lake is gone.
-pub(crate) fn lake_progress(context: &TierContext) -> Result<(Progress, Option<u64>)> {
-    let tiered = read_report(&context.directory).tiered;
-    let options = context.lake.clone();
-    let (table_id, bucket) = (context.meta.table_id, context.meta.settings.bucket);
-    context.executor.run(async move {
-        match Lake::open(&options).await? {
-            None if tiered > 0 => Err(Error::LakeMismatch {
-                uri: options.shown_uri(),
-                reason: format!("there is no dataset, and {tiered} rows of this table were settled in one; bring it back"),
-            }),
-            None => Ok((Progress::default(), None)),
-            Some(lake) => {
-                let progress = lake.progress(table_id, bucket).await?;
-                Ok((progress, Some(lake.version())))
-            }
-        }
-    })?
-}
-
 /// Twice as long with each failure in a row, up to a minute, with up to a quarter of jitter.
 fn backoff(failures: u32) -> Duration {
     let doubled = BACKOFF_FIRST.saturating_mul(1 << (failures.saturating_sub(1)).min(10));
     let wait = doubled.min(BACKOFF_MAX);
     let jitter = now_us().unsigned_abs() % 250;
     wait + wait.mul_f64(jitter as f64 / 1000.0)
-}
-
-pub(crate) fn read_report(directory: &std::path::Path) -> TierReport {
-    let text = fs::read(directory.join(REPORT_FILE)).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
-}
-
-fn write_report(context: &TierContext, report: &TierReport) {
-    let text = serde_json::to_vec(report).unwrap_or_default();
-    if let Err(error) = replace_file(&context.directory.join(REPORT_FILE), &text) {
-        tracing::warn!(%error, "cannot keep the tiering report");
-    }
 }

@@ -1,0 +1,87 @@
+//! What a table's tiering is about, and what is known of it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{TableMeta, replace_file};
+use crate::error::{Error, Result};
+use crate::executor::Executor;
+use crate::plugins::Plugins;
+use crate::tier::lake::{Lake, LakeOptions, Progress};
+
+/// The file that keeps a tierer's last words for other processes.
+const REPORT_FILE: &str = "tier.json";
+
+/// What a tierer is about; it never changes.
+#[derive(Debug)]
+pub(crate) struct TierContext {
+    pub(crate) directory: PathBuf,
+    pub(crate) meta: TableMeta,
+    pub(crate) schema: SchemaRef,
+    pub(crate) lake_schema: SchemaRef,
+    pub(crate) lake: LakeOptions,
+    pub(crate) plugins: Arc<Plugins>,
+    pub(crate) executor: Arc<Executor>,
+}
+
+/// What is known of a table's tiering. A copy is kept in `tier.json`: a hint for status, never the truth.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct TierReport {
+    pub(crate) tiered: u64,
+    pub(crate) filtered: u64,
+    pub(crate) dead: u64,
+    pub(crate) lake_version: Option<u64>,
+    pub(crate) last_error: Option<String>,
+    pub(crate) last_error_us: Option<i64>,
+}
+
+impl TierContext {
+    /// Asks the lake how far a table is in it; zero when there is no lake yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LakeMismatch`] when rows were tiered and the lake is gone.
+    pub(crate) fn lake_progress(&self) -> Result<(Progress, Option<u64>)> {
+        let tiered = self.read_report().tiered;
+        let options = self.lake.clone();
+        let (table_id, bucket) = (self.meta.table_id, self.meta.settings.bucket);
+        self.executor.run(async move {
+            match Lake::open(&options).await? {
+                None if tiered > 0 => Err(Error::LakeMismatch {
+                    uri: options.shown_uri(),
+                    reason: format!("there is no dataset, and {tiered} rows of this table were settled in one; bring it back"),
+                }),
+                None => Ok((Progress::default(), None)),
+                Some(lake) => {
+                    let progress = lake.progress(table_id, bucket).await?;
+                    Ok((progress, Some(lake.version())))
+                }
+            }
+        })?
+    }
+
+    /// A tierer's last words; nothing yet when there are none.
+    pub(crate) fn read_report(&self) -> TierReport {
+        TierReport::read(&self.directory)
+    }
+
+    /// Leaves the last words for other processes. They are a hint: a failure is only logged.
+    pub(crate) fn write_report(&self, report: &TierReport) {
+        let text = serde_json::to_vec(report).unwrap_or_default();
+        if let Err(error) = replace_file(&self.directory.join(REPORT_FILE), &text) {
+            tracing::warn!(%error, "cannot keep the tiering report");
+        }
+    }
+}
+
+impl TierReport {
+    /// The report in a table's directory; nothing yet when there is none.
+    pub(crate) fn read(directory: &std::path::Path) -> Self {
+        let text = fs::read(directory.join(REPORT_FILE)).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+}

@@ -22,7 +22,7 @@ use crate::tier::lake::{BUCKET_COLUMN, LakeOptions, OFFSET_COLUMN};
 use crate::transform::TransformSpec;
 
 /// The lake's column of a row's append time.
-pub(crate) const TIMESTAMP_COLUMN: &str = "__timestamp";
+const TIMESTAMP_COLUMN: &str = "__timestamp";
 /// The id of a new table's schema.
 pub(crate) const FIRST_SCHEMA_ID: u16 = 1;
 
@@ -162,15 +162,25 @@ impl TableMeta {
 }
 
 /// A schema with the lake's own columns behind it.
-pub(crate) fn lake_schema(transformed: &Schema) -> SchemaRef {
-    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+fn lake_schema(transformed: &Schema) -> SchemaRef {
     let own = [
         Field::new(BUCKET_COLUMN, DataType::Int32, false),
         Field::new(OFFSET_COLUMN, DataType::Int64, false),
-        Field::new(TIMESTAMP_COLUMN, utc, false),
+        timestamp_field(),
     ];
-    let fields = transformed.fields().iter().cloned();
-    let fields: Vec<_> = fields.chain(own.map(Arc::new)).collect();
+    extended(transformed, own)
+}
+
+/// The column of a row's append time.
+pub(crate) fn timestamp_field() -> Field {
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    Field::new(TIMESTAMP_COLUMN, utc, false)
+}
+
+/// A schema with further columns behind its own.
+pub(crate) fn extended<const N: usize>(schema: &Schema, more: [Field; N]) -> SchemaRef {
+    let fields = schema.fields().iter().cloned();
+    let fields: Vec<_> = fields.chain(more.map(Arc::new)).collect();
     Arc::new(Schema::new(fields))
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_schema::Schema;
-
 use parking_lot::Mutex;
 
 use crate::catalog::{self, TableMeta};

@@ -1,5 +1,6 @@
 //! The log: appending batches, and what readers and the syncing thread share with it.
 
+use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -181,14 +182,7 @@ impl Log {
                 schema_id,
                 flags: 0,
             };
-            let head = header.to_bytes(writer.active.header.salt);
-            let mut slices = vec![std::io::IoSlice::new(&head)];
-            slices.extend(encoded.slices());
-            let written = writer
-                .active
-                .write_at(&mut slices, writer.prefix.end_position);
-            self.shared.poisoned(written)?;
-            writer.prefix.add(&header);
+            self.write_frame(writer, &header, Some(encoded))?;
             let position = writer.prefix.end_position;
             self.shared.position.store(position, Ordering::Relaxed);
             self.shared.committed.store(end_offset, Ordering::Release);
@@ -317,13 +311,24 @@ impl Log {
             schema_id: writer.schema_id,
             flags: FLAG_BARRIER,
         };
+        self.write_frame(writer, &header, None)
+    }
+
+    /// Writes a header, and the payload where there is one, behind the last frame, in one call. A failure
+    /// poisons the log.
+    fn write_frame(
+        &self,
+        writer: &mut Writer,
+        header: &FrameHeader,
+        payload: Option<&EncodedBatch>,
+    ) -> Result<()> {
         let head = header.to_bytes(writer.active.header.salt);
-        let mut slices = [std::io::IoSlice::new(&head)];
-        let written = writer
-            .active
-            .write_at(&mut slices, writer.prefix.end_position);
-        self.shared.poisoned(written)?;
-        writer.prefix.add(&header);
+        let mut slices = vec![IoSlice::new(&head)];
+        slices.extend(payload.iter().flat_map(|encoded| encoded.slices()));
+        let position = writer.prefix.end_position;
+        self.shared
+            .poisoned(writer.active.write_at(&mut slices, position))?;
+        writer.prefix.add(header);
         Ok(())
     }
 

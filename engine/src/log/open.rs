@@ -85,7 +85,7 @@ impl Log {
     /// The durable offset is the lowest that it can be: what frames and footers say of it.
     pub(crate) fn open_read_only(options: LogOptions) -> Result<Self> {
         for attempt in 1.. {
-            let found = open_segments(&options, false).and_then(examine_live);
+            let found = open_segments(&options, false).and_then(|segments| walk(segments, None));
             match found {
                 Err(Error::Io { source, .. })
                     if source.kind() == std::io::ErrorKind::NotFound && attempt < READ_ATTEMPTS => {
@@ -178,11 +178,6 @@ fn examine(segments: Vec<Arc<Segment>>, keep_until: Option<u64>) -> Result<Found
     Ok(found)
 }
 
-/// As [`examine`], for a log that another process may be writing: what doesn't follow isn't there yet.
-fn examine_live(segments: Vec<Arc<Segment>>) -> Result<Found> {
-    walk(segments, None)
-}
-
 /// The highest offset below which a segment proves that everything was durable.
 fn known_synced(segment: &Segment) -> Result<u64> {
     match segment.footer() {
@@ -192,6 +187,8 @@ fn known_synced(segment: &Segment) -> Result<u64> {
     }
 }
 
+/// The segments whose valid frames follow one another. What does not follow was lost, or, in a log that another
+/// process is writing, is not there yet.
 fn walk(segments: Vec<Arc<Segment>>, keep_until: Option<u64>) -> Result<Found> {
     let base_offset = segments.first().map_or(0, |s| s.header.base_offset);
     let mut found = Found {

@@ -8,11 +8,11 @@ use arrow_array::types::Int64Type;
 use arrow_array::{
     ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
 };
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::take::take_record_batch;
 use uuid::Uuid;
 
-use crate::catalog::{FIRST_SCHEMA_ID, TIMESTAMP_COLUMN};
+use crate::catalog::{FIRST_SCHEMA_ID, extended, timestamp_field};
 use crate::error::{Error, Result};
 use crate::log::{Log, LogKind, LogOptions};
 use crate::options::Durability;
@@ -45,7 +45,7 @@ impl DeadLetters {
                 let log = Log::open_read_only(options.clone())?;
                 // Damage must be told before anything behind it is cut.
                 log.check_tail()?;
-                settled(&log, &schema, tiered)?
+                settled(&log, &schema, tiered)?.0
             }
             false => 0,
         };
@@ -107,22 +107,14 @@ pub(crate) fn read(
     }
     let schema = dead_letter_schema(table_schema);
     let log = Log::open_read_only(options)?;
-    let end = settled(&log, &schema, tiered)?;
-    let mut reader = log.read_from(log.first_offset());
-    let mut batches = Vec::new();
-    while let Some(frame) = reader.next_frame()? {
-        if frame.header.base_offset >= end {
-            break;
-        }
-        batches.push(frame.batch(Arc::clone(&schema))?);
-    }
-    Ok(batches)
+    settled(&log, &schema, tiered).map(|(_, batches)| batches)
 }
 
-/// One past the last dead letter of a row below `tiered`. A frame is all of one round.
-fn settled(log: &Log, schema: &SchemaRef, tiered: u64) -> Result<u64> {
-    let mut reader = log.read_from(log.first_offset());
+/// The dead letters of rows below `tiered`, and the offset behind the last. A frame is all of one round.
+fn settled(log: &Log, schema: &SchemaRef, tiered: u64) -> Result<(u64, Vec<RecordBatch>)> {
     let mut end = log.first_offset();
+    let mut reader = log.read_from(end);
+    let mut batches = Vec::new();
     while let Some(frame) = reader.next_frame()? {
         let batch = frame.batch(Arc::clone(schema))?;
         let offsets = batch.column_by_name(OFFSET_COLUMN);
@@ -131,8 +123,9 @@ fn settled(log: &Log, schema: &SchemaRef, tiered: u64) -> Result<u64> {
             break;
         }
         end = frame.header.end_offset;
+        batches.push(batch);
     }
-    Ok(end)
+    Ok((end, batches))
 }
 
 fn options(directory: &Path, table_id: Uuid) -> LogOptions {
@@ -146,16 +139,13 @@ fn options(directory: &Path, table_id: Uuid) -> LogOptions {
 }
 
 /// The table's columns, then where the record came from and why it failed.
-pub(crate) fn dead_letter_schema(table_schema: &Schema) -> SchemaRef {
-    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+fn dead_letter_schema(table_schema: &Schema) -> SchemaRef {
     let own = [
         Field::new(OFFSET_COLUMN, DataType::Int64, false),
-        Field::new(TIMESTAMP_COLUMN, utc, false),
+        timestamp_field(),
         Field::new("__transform", DataType::Utf8, false),
         Field::new("__plugin", DataType::Utf8, false),
         Field::new("__error", DataType::Utf8, false),
     ];
-    let fields = table_schema.fields().iter().cloned();
-    let fields: Vec<_> = fields.chain(own.map(Arc::new)).collect();
-    Arc::new(Schema::new(fields))
+    extended(table_schema, own)
 }

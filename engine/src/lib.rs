@@ -47,6 +47,10 @@
 //! [poisoned](Error::Poisoned): it acknowledges nothing more until the store is reopened.
 
 #![cfg_attr(
+    not(feature = "lake"),
+    allow(dead_code, unused_imports, rustdoc::broken_intra_doc_links)
+)]
+#![cfg_attr(
     test,
     allow(
         clippy::unwrap_used,
@@ -56,29 +60,52 @@
     )
 )]
 
-mod catalog;
 mod error;
-mod executor;
-mod lock;
 mod log;
-mod options;
-mod plugins;
-mod read;
-mod status;
-mod store;
-mod table;
-mod tier;
-pub mod transform;
-mod verify;
 
 pub use error::{Cause, Error, Result};
-pub use options::{Durability, StoreOptions, TableOptions};
+pub use log::Durability;
+
+#[cfg(feature = "lake")]
+mod catalog;
+#[cfg(feature = "lake")]
+mod executor;
+#[cfg(feature = "lake")]
+mod lock;
+#[cfg(feature = "lake")]
+mod options;
+#[cfg(feature = "lake")]
+mod plugins;
+#[cfg(feature = "lake")]
+mod read;
+#[cfg(feature = "lake")]
+mod status;
+#[cfg(feature = "lake")]
+mod store;
+#[cfg(feature = "lake")]
+mod table;
+#[cfg(feature = "lake")]
+mod tier;
+#[cfg(feature = "lake")]
+pub mod transform;
+#[cfg(feature = "lake")]
+mod verify;
+
+#[cfg(feature = "lake")]
+pub use options::{StoreOptions, TableOptions};
+#[cfg(feature = "lake")]
 pub use read::nearest::Nearest;
+#[cfg(feature = "lake")]
 pub use read::query::QueryResult;
+#[cfg(feature = "lake")]
 pub use status::{TableStatus, TransformStatus};
+#[cfg(feature = "lake")]
 pub use store::Store;
+#[cfg(feature = "lake")]
 pub use table::{Table, Ticket};
+#[cfg(feature = "lake")]
 pub use transform::{Limits, OnError, TransformSpec};
+#[cfg(feature = "lake")]
 pub use verify::VerifyReport;
 
 /// The README's example is compiled with the documentation tests.

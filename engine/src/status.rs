@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::log::Durability;
 use crate::log::now_us;
-use crate::options::Durability;
 use crate::table::TableInner;
 use crate::tier::dead_letters;
 

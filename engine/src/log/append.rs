@@ -18,7 +18,7 @@ use super::recovery::ValidPrefix;
 use super::segment::{FRAMES_START, Segment, sync_directory};
 use super::sync::Syncer;
 use crate::error::{Error, Result};
-use crate::options::Durability;
+use crate::log::Durability;
 
 /// How a log is kept.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@
 pub(crate) mod append;
 pub(crate) mod block;
 pub(crate) mod decode;
+pub(crate) mod durability;
 pub(crate) mod encode;
 pub(crate) mod frame;
 pub(crate) mod mapping;
@@ -19,6 +20,7 @@ mod tests;
 
 pub(crate) use append::{Log, LogOptions, create_directory, now_us};
 pub(crate) use block::LogKind;
+pub use durability::Durability;
 pub(crate) use encode::check_schema;
 pub(crate) use reader::Frame;
 pub(crate) use segment::sync_directory;

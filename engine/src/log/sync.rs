@@ -10,7 +10,7 @@ use super::append::{Log, Shared};
 use super::block::SegmentFooter;
 use super::segment::Segment;
 use crate::error::{Error, Result};
-use crate::options::Durability;
+use crate::log::Durability;
 
 impl Shared {
     /// Returns once everything below `offset` survives power loss.

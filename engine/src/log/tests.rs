@@ -19,7 +19,7 @@ use super::append::{Log, LogOptions};
 use super::block::LogKind;
 use super::segment::FRAMES_START;
 use crate::error::{Error, Result};
-use crate::options::Durability;
+use crate::log::Durability;
 
 const SEGMENT_BYTES: u64 = 64 << 10;
 

@@ -62,7 +62,9 @@
 
 mod error;
 mod log;
+mod metrics;
 
+pub use self::metrics::{LatencySnapshot, LogSnapshot};
 pub use error::{Cause, Error, Result};
 pub use log::Durability;
 

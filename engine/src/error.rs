@@ -117,6 +117,22 @@ pub enum Error {
         reason: String,
     },
 
+    /// The log has as many bytes as it may take, and tiering made no room in time. Nothing was written.
+    #[error(
+        "the log in {} is full: it has {bytes} of {limit} bytes and needs {needed} more; see why tiering makes no room, raise max_log_bytes, or append smaller batches",
+        path.display()
+    )]
+    LogFull {
+        /// The log's directory.
+        path: PathBuf,
+        /// Bytes of its files.
+        bytes: u64,
+        /// Bytes of the file that it needs.
+        needed: u64,
+        /// What it may take.
+        limit: u64,
+    },
+
     /// The store was opened read-only, or was closed.
     #[error("cannot {action}: the store is {state}")]
     Unavailable {

@@ -66,7 +66,7 @@ mod metrics;
 
 pub use self::metrics::{LatencySnapshot, LogSnapshot};
 pub use error::{Cause, Error, Result};
-pub use log::Durability;
+pub use log::{Durability, LogRows, LoggedBatch, WhenFull};
 
 #[cfg(feature = "lake")]
 mod catalog;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use crate::log::Durability;
+use crate::log::{Durability, Retention, WhenFull};
 use crate::transform::{Limits, TransformSpec};
 
 /// How a new table is kept. Only the schema has no default.
@@ -44,6 +44,26 @@ pub(crate) struct Settings {
     pub(crate) bucket: i32,
     #[serde(default)]
     pub(crate) limits: Limits,
+    #[serde(default = "recycled_segments")]
+    pub(crate) recycled_segments: usize,
+    #[serde(default)]
+    pub(crate) max_log_bytes: Option<u64>,
+    #[serde(default)]
+    pub(crate) when_full: WhenFull,
+    #[serde(default)]
+    pub(crate) retention: Retention,
+}
+
+impl Settings {
+    /// How many bytes may wait before a round begins: a log with a limit must not be full by then.
+    pub(crate) fn round_bytes_effective(&self) -> u64 {
+        let limit = self.max_log_bytes.map_or(u64::MAX, |limit| limit / 3);
+        self.round_bytes.min(limit)
+    }
+}
+
+fn recycled_segments() -> usize {
+    4
 }
 
 impl Default for Settings {
@@ -55,6 +75,10 @@ impl Default for Settings {
             round_bytes: 128 << 20,
             bucket: 0,
             limits: Limits::default(),
+            recycled_segments: recycled_segments(),
+            max_log_bytes: None,
+            when_full: WhenFull::default(),
+            retention: Retention::default(),
         }
     }
 }
@@ -108,6 +132,41 @@ impl TableOptions {
     /// Default: 128 MiB.
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.settings.segment_bytes = bytes;
+        self
+    }
+
+    /// How many segment files are kept for reuse once their rows are tiered: to write over blocks and cached pages
+    /// that are there is faster than to write to new ones. Default: 4.
+    pub fn recycled_segments(mut self, count: usize) -> Self {
+        self.settings.recycled_segments = count;
+        self
+    }
+
+    /// The bytes that the log's files may take on disk, at least three segments; spare files count. A log that is
+    /// full takes no appends before tiering has made room; what then becomes of one,
+    /// [`when_full`](Self::when_full) says. Nothing is ever dropped. Default: no limit but the disk's.
+    pub fn max_log_bytes(mut self, bytes: u64) -> Self {
+        self.settings.max_log_bytes = Some(bytes);
+        self
+    }
+
+    /// What an append does while the log is full. Default: [`WhenFull::Block`] for 60 s.
+    pub fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.settings.when_full = when_full;
+        self
+    }
+
+    /// Keeps rows in the log, for readers that may still want them, until they are that old, although they are
+    /// tiered. Segments are kept whole. A log that is full keeps them no longer than it must. Default: not at all.
+    pub fn retain_age(mut self, age: Duration) -> Self {
+        self.settings.retention.age = Some(age);
+        self
+    }
+
+    /// Keeps tiered segments of that many bytes at most; with [`retain_age`](Self::retain_age), whichever
+    /// limit is passed first counts. Default: none.
+    pub fn retain_bytes(mut self, bytes: u64) -> Self {
+        self.settings.retention.bytes = Some(bytes);
         self
     }
 

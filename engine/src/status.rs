@@ -30,6 +30,12 @@ pub struct TableStatus {
     pub segments: usize,
     /// Bytes of those files.
     pub log_bytes: u64,
+    /// Segment files that are kept ready for reuse; none in a store that is open read-only.
+    pub spare_segments: usize,
+    /// The bytes that the log's files may take, spare ones among them; `None` for no limit.
+    pub max_log_bytes: Option<u64>,
+    /// The first offset that the log still has: rows before it are in the lake only.
+    pub log_from: u64,
     /// Records that a transform failed on.
     pub dead_letters: u64,
     /// Records that a transform filtered out.
@@ -102,6 +108,9 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
         lag_seconds: lag_us as f64 / 1e6,
         segments,
         log_bytes,
+        spare_segments: table.raw.spares(),
+        max_log_bytes: context.meta.settings.max_log_bytes,
+        log_from: table.raw.first_offset(),
         dead_letters: letters.iter().map(|b| b.num_rows() as u64).sum(),
         filtered,
         lake_uri: context.lake.uri.clone(),

@@ -187,7 +187,7 @@ impl Store {
         let context = self.context(
             name,
             unfinished.clone(),
-            self.write_table(&unfinished, meta)?,
+            self.write_table(name, &unfinished, meta)?,
         )?;
         let (lake, schema) = (context.lake, context.lake_schema);
         self.inner
@@ -284,14 +284,14 @@ impl Store {
     }
 
     /// Writes a table's file and an empty log into a directory that doesn't count yet.
-    fn write_table(&self, directory: &Path, meta: TableMeta) -> Result<TableMeta> {
+    fn write_table(&self, name: &str, directory: &Path, meta: TableMeta) -> Result<TableMeta> {
         if directory.exists() {
             fs::remove_dir_all(directory).map_err(Error::io("remove", directory))?;
         }
         crate::log::create_directory(directory)?;
         meta.write(directory)?;
         Log::open(
-            raw_options(&meta, directory),
+            raw_options(name, &meta, directory),
             catalog::FIRST_SCHEMA_ID,
             None,
         )?;
@@ -409,6 +409,11 @@ fn check_settings(options: &TableOptions) -> Result<()> {
             "segment_bytes",
             format!("{bytes} is not a multiple of 4096 between 64 KiB and 4 GiB"),
         ));
+    }
+    let limit = options.settings.max_log_bytes;
+    if limit.is_some_and(|limit| limit < 3 * bytes) {
+        let reason = format!("less than three segments of {bytes} bytes; make them smaller");
+        return Err(Error::invalid("max_log_bytes", reason));
     }
     if let crate::Durability::Interval(interval) = options.settings.durability
         && interval.is_zero()

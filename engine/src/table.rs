@@ -9,7 +9,8 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use crate::catalog::{FIRST_SCHEMA_ID, TableMeta};
 use crate::error::{Error, Result};
-use crate::log::{Log, LogKind, LogOptions};
+use crate::log::{Log, LogKind, LogOptions, LogRows, Source};
+use crate::metrics::LogSnapshot;
 use crate::read::nearest::Nearest;
 use crate::status::TableStatus;
 use crate::tier::context::TierContext;
@@ -41,6 +42,7 @@ pub(crate) struct TableInner {
 #[must_use = "rows survive power loss only once `wait` returned, unless the table's durability is Sync"]
 pub struct Ticket {
     offsets: Range<u64>,
+    is_duplicate: bool,
     table: Arc<TableInner>,
 }
 
@@ -51,6 +53,13 @@ impl Ticket {
         self.offsets.clone()
     }
 
+    /// Whether nothing was appended, as the producer had appended the batch before. The offsets are those that it
+    /// has since; empty when the producer has appended other batches after it.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        self.is_duplicate
+    }
+
     /// Returns once the rows survive power loss, forcing an `fdatasync` unless one has covered them.
     ///
     /// # Errors
@@ -58,6 +67,16 @@ impl Ticket {
     /// [`Error::Poisoned`] or [`Error::Io`] when the disk fails: then it is not known whether they do.
     pub fn wait(&self) -> Result<()> {
         self.table.raw.sync_through(self.offsets.end)
+    }
+
+    /// As [`Ticket::wait`], for asynchronous hosts: a background thread of the log syncs, for all who wait, and no
+    /// thread of the host is blocked. Needs no particular runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ticket::wait`].
+    pub async fn durable(&self) -> Result<()> {
+        self.table.raw.durable_through(self.offsets.end).await
     }
 }
 
@@ -98,16 +117,83 @@ impl Table {
     /// - [`Error::SchemaMismatch`] and [`Error::RecordTooLarge`]: nothing was written.
     /// - [`Error::Io`]: a new segment could not be made, as when the disk is full. Nothing was written; the
     ///   call can be repeated.
+    /// - [`Error::LogFull`]: the log has as many bytes as [`max_log_bytes`](crate::TableOptions::max_log_bytes)
+    ///   allows, and tiering made no room in time. Nothing was written; the call can be repeated.
     /// - [`Error::Poisoned`]: a write or fsync failed, now or earlier; see there.
     /// - [`Error::Unavailable`]: the store is closed or open read-only.
     pub fn append(&self, batch: &RecordBatch) -> Result<Ticket> {
         self.check_batch(batch)?;
         // A batch that doesn't carry the schema's metadata is as good.
-        let appended = self.inner.raw.append(batch, FIRST_SCHEMA_ID)?;
+        self.append_from(batch, None)
+    }
+
+    /// Appends a batch unless it was appended before: a host that does not know whether a call succeeded, as
+    /// after a crash, sends the batch again under the same number.
+    ///
+    /// `producer` tells apart who appends to the table at the same time (a shard's number, a random number that is
+    /// kept); `sequence` numbers the producer's batches and grows with each, with gaps if need be: an offset of the
+    /// source is a good one. Both are kept in the log beside the rows, so what is known survives a crash exactly when
+    /// the rows do. A batch whose sequence is not above the producer's last is not appended: its ticket
+    /// [is a duplicate's](Ticket::is_duplicate). An empty batch leaves no trace. The 4096 producers that
+    /// appended last are remembered.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use alluvium::{Store, TableOptions};
+    /// # use arrow_array::{Int64Array, RecordBatch};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let store = Store::open(directory.path().join("store"))?;
+    /// let batch = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as _)])?;
+    /// let table = store.create_table("numbers", TableOptions::new(batch.schema()))?;
+    /// assert_eq!(table.append_once(7, 100, &batch)?.offsets(), 0..2);
+    /// let again = table.append_once(7, 100, &batch)?;
+    /// assert!(again.is_duplicate());
+    /// assert_eq!(again.offsets(), 0..2);
+    /// assert_eq!(table.last_sequence(7), Some(100));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::append`].
+    pub fn append_once(&self, producer: u64, sequence: u64, batch: &RecordBatch) -> Result<Ticket> {
+        self.check_batch(batch)?;
+        self.append_from(batch, Some(Source { producer, sequence }))
+    }
+
+    /// The sequence of a producer's newest batch; `None` for one that never appended or was forgotten, and in a
+    /// store that is open read-only.
+    #[must_use]
+    pub fn last_sequence(&self, producer: u64) -> Option<u64> {
+        self.inner.raw.last_sequence(producer)
+    }
+
+    fn append_from(&self, batch: &RecordBatch, source: Option<Source>) -> Result<Ticket> {
+        let appended = self.inner.raw.append(batch, FIRST_SCHEMA_ID, source)?;
         Ok(Ticket {
             offsets: appended.base_offset..appended.end_offset,
+            is_duplicate: appended.is_duplicate,
             table: Arc::clone(&self.inner),
         })
+    }
+
+    /// The rows that the log still has, from an offset on: a batch for each append, as it was appended, up to what
+    /// was committed when [`Iterator::next`] is called. The first one may begin before `from`. The batches' buffers
+    /// are the log's own mapped memory, which is not used for anything else as long as they live; nothing is copied.
+    /// What was written since the store was opened is not checked again for damage ([`Table::verify`] does).
+    ///
+    /// # Errors
+    ///
+    /// The iterator ends with [`Error::Invalid`] for an offset that is no longer in the log (it is in the lake), and
+    /// [`Error::Corrupt`] for damage.
+    pub fn read_log(&self, from: u64) -> LogRows {
+        LogRows::new(&self.inner.raw, self.schema(), from)
+    }
+
+    /// What the table's log has counted since the store was opened.
+    #[must_use]
+    pub fn metrics(&self) -> LogSnapshot {
+        self.inner.raw.metrics()
     }
 
     fn check_batch(&self, batch: &RecordBatch) -> Result<()> {
@@ -198,7 +284,7 @@ impl Table {
 impl TableInner {
     /// Opens a table's log and prepares its tierer.
     pub(crate) fn open(name: &str, context: TierContext, read_only: bool) -> Result<Self> {
-        let options = raw_options(&context.meta, &context.directory);
+        let options = raw_options(name, &context.meta, &context.directory);
         let raw = match read_only {
             true => Log::open_read_only(options)?,
             false => Log::open(options, FIRST_SCHEMA_ID, None)?,
@@ -224,13 +310,17 @@ impl TableInner {
 }
 
 /// How a table's raw log is kept.
-pub(crate) fn raw_options(meta: &TableMeta, directory: &Path) -> LogOptions {
+pub(crate) fn raw_options(name: &str, meta: &TableMeta, directory: &Path) -> LogOptions {
+    let directory = directory.join(LogKind::Raw.directory());
+    let settings = &meta.settings;
     LogOptions {
-        directory: directory.join(LogKind::Raw.directory()),
-        table_id: meta.table_id,
-        kind: LogKind::Raw,
-        segment_bytes: meta.settings.segment_bytes,
-        durability: meta.settings.durability,
+        segment_bytes: settings.segment_bytes,
+        durability: settings.durability,
+        recycled_segments: settings.recycled_segments,
+        max_bytes: settings.max_log_bytes,
+        when_full: settings.when_full,
+        retention: settings.retention,
+        ..LogOptions::new(&directory, name, meta.table_id, LogKind::Raw)
     }
 }
 

@@ -8,22 +8,23 @@
 //! | 8..12 | CRC-32C of bytes 12..4096 |
 //! | 12..16 | format version, 1 |
 //! | 16..32 | table id (UUID) |
-//! | 32..40 | segment sequence, larger than any earlier one of its log |
-//! | 40..48 | base offset |
-//! | 48..56 | capacity: the file's length in bytes |
-//! | 56..64 | time of creation, microseconds since 1970-01-01 UTC |
-//! | 64..68 | log: 0 raw, 1 staged, 2 dead letters |
-//! | 68..70 | schema id of the first frame |
-//! | 70..72 | zeros |
-//! | 72..80 | salt: random, under the checksum of every frame's header |
-//! | 80..4096 | zeros |
+//! | 32..40 | segment sequence, which no other segment of its log has or had |
+//! | 40..48 | capacity: the file's length in bytes |
+//! | 48..56 | time of creation, microseconds since 1970-01-01 UTC |
+//! | 56..60 | log: 0 raw, 1 staged, 2 dead letters |
+//! | 60..64 | zeros |
+//! | 64..72 | salt: random, under the checksum of every frame's header and of the footer |
+//! | 72..4096 | zeros |
+//!
+//! The base offset is the file's name: a header is made durable before it is known which offsets the segment
+//! will hold.
 //!
 //! Footer, the file's last 4096 bytes, valid once the segment is sealed:
 //!
 //! | bytes | field |
 //! |---|---|
 //! | 0..8 | magic `ALLUVEND` |
-//! | 8..12 | CRC-32C of bytes 12..4096 |
+//! | 8..12 | CRC-32C of the salt and bytes 12..4096 |
 //! | 12..16 | format version, 1 |
 //! | 16..24 | segment sequence |
 //! | 24..32 | length: where the frames end, a file position |
@@ -35,7 +36,7 @@
 
 use uuid::Uuid;
 
-use super::frame::{Fields, Layout, OFFSET_MAX, checksum_of};
+use super::frame::{Fields, Layout, OFFSET_MAX, salted_checksum_of};
 
 /// The size of the header and of the footer.
 pub(crate) const BLOCK_BYTES: u64 = 4096;
@@ -75,11 +76,9 @@ impl LogKind {
 pub(crate) struct SegmentHeader {
     pub(crate) table_id: Uuid,
     pub(crate) sequence: u64,
-    pub(crate) base_offset: u64,
     pub(crate) capacity: u64,
     pub(crate) created_us: i64,
     pub(crate) kind: LogKind,
-    pub(crate) schema_id: u16,
     pub(crate) salt: u64,
 }
 
@@ -89,21 +88,19 @@ impl SegmentHeader {
         out.put(FORMAT_VERSION.to_le_bytes());
         out.put(self.table_id.into_bytes());
         out.put(self.sequence.to_le_bytes());
-        out.put(self.base_offset.to_le_bytes());
         out.put(self.capacity.to_le_bytes());
         out.put(self.created_us.to_le_bytes());
         out.put(self.kind.code().to_le_bytes());
-        out.put(self.schema_id.to_le_bytes());
-        out.put([0; 2]);
+        out.put([0; 4]);
         out.put(self.salt.to_le_bytes());
         out.finish(HEADER_MAGIC)
     }
 
     /// Reads a header block, or says why it is none.
     pub(crate) fn from_block(block: &[u8]) -> Result<Self, String> {
-        let mut fields = checked_fields(block, HEADER_MAGIC, "header")?;
+        let mut fields = checked_fields(block, HEADER_MAGIC, &[], "header")?;
         Self::from_fields(&mut fields)
-            .filter(|header| header.base_offset <= OFFSET_MAX && header.sequence < u64::MAX)
+            .filter(|header| header.sequence < u64::MAX)
             .ok_or_else(|| "header with unknown values".to_owned())
     }
 
@@ -111,7 +108,6 @@ impl SegmentHeader {
         Some(Self {
             table_id: Uuid::from_bytes(fields.take()?),
             sequence: u64::from_le_bytes(fields.take()?),
-            base_offset: u64::from_le_bytes(fields.take()?),
             capacity: u64::from_le_bytes(fields.take()?),
             created_us: i64::from_le_bytes(fields.take()?),
             kind: match u32::from_le_bytes(fields.take()?) {
@@ -119,9 +115,8 @@ impl SegmentHeader {
                 2 => LogKind::Dead,
                 _ => return None,
             },
-            schema_id: u16::from_le_bytes(fields.take()?),
             salt: {
-                let _zeros: [u8; 2] = fields.take()?;
+                let _zeros: [u8; 4] = fields.take()?;
                 u64::from_le_bytes(fields.take()?)
             },
         })
@@ -140,7 +135,7 @@ pub(crate) struct SegmentFooter {
 }
 
 impl SegmentFooter {
-    pub(crate) fn to_block(self) -> [u8; BLOCK] {
+    pub(crate) fn to_block(self, salt: u64) -> [u8; BLOCK] {
         let mut out = Layout::default();
         out.put(FORMAT_VERSION.to_le_bytes());
         out.put(self.sequence.to_le_bytes());
@@ -149,12 +144,13 @@ impl SegmentFooter {
         out.put(self.rows.to_le_bytes());
         out.put(self.timestamp_us_min.to_le_bytes());
         out.put(self.timestamp_us_max.to_le_bytes());
-        out.finish(FOOTER_MAGIC)
+        out.finish_salted(FOOTER_MAGIC, &salt.to_le_bytes())
     }
 
     /// Reads a footer block; `None` when the segment isn't sealed (or a reused file's footer is stale).
-    pub(crate) fn from_block(block: &[u8], sequence: u64) -> Option<Self> {
-        let mut fields = checked_fields(block, FOOTER_MAGIC, "footer").ok()?;
+    pub(crate) fn from_block(block: &[u8], sequence: u64, salt: u64) -> Option<Self> {
+        let salt = salt.to_le_bytes();
+        let mut fields = checked_fields(block, FOOTER_MAGIC, &salt, "footer").ok()?;
         let footer = Self {
             sequence: u64::from_le_bytes(fields.take()?),
             length: u64::from_le_bytes(fields.take()?),
@@ -168,7 +164,12 @@ impl SegmentFooter {
 }
 
 /// The fields behind a block's magic, checksum and version, once those are right.
-fn checked_fields<'a>(block: &'a [u8], magic: [u8; 8], what: &str) -> Result<Fields<'a>, String> {
+fn checked_fields<'a>(
+    block: &'a [u8],
+    magic: [u8; 8],
+    salt: &[u8],
+    what: &str,
+) -> Result<Fields<'a>, String> {
     let short = || format!("{what} is cut short");
     let block = block.get(..BLOCK).ok_or_else(short)?;
     let (found, rest) = block.split_first_chunk::<8>().ok_or_else(short)?;
@@ -176,7 +177,7 @@ fn checked_fields<'a>(block: &'a [u8], magic: [u8; 8], what: &str) -> Result<Fie
         return Err(format!("no {what} magic"));
     }
     let (checksum, rest) = rest.split_first_chunk::<4>().ok_or_else(short)?;
-    if u32::from_le_bytes(*checksum) != checksum_of(rest) {
+    if u32::from_le_bytes(*checksum) != salted_checksum_of(salt, rest) {
         return Err(format!("the {what}'s checksum is wrong"));
     }
     let mut fields = Fields(rest);
@@ -197,11 +198,9 @@ mod tests {
         SegmentHeader {
             table_id: Uuid::from_u128(42),
             sequence: 3,
-            base_offset: 1000,
             capacity: 1 << 20,
             created_us: 5,
             kind: LogKind::Dead,
-            schema_id: 1,
             salt: 9,
         }
     }
@@ -217,7 +216,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_of_a_header_is_noticed() {
         let block = header().to_block();
-        for bit in 0..80 * 8 {
+        for bit in 0..72 * 8 {
             let mut damaged = block;
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(SegmentHeader::from_block(&damaged).is_err(), "bit {bit}");
@@ -225,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_footer_of_another_sequence_does_not_count() {
+    fn a_footer_of_another_sequence_or_salt_does_not_count() {
         let footer = SegmentFooter {
             sequence: 3,
             length: 8192,
@@ -235,9 +234,10 @@ mod tests {
             timestamp_us_max: 2,
         };
         assert_eq!(
-            SegmentFooter::from_block(&footer.to_block(), 3),
+            SegmentFooter::from_block(&footer.to_block(9), 3, 9),
             Some(footer)
         );
-        assert_eq!(SegmentFooter::from_block(&footer.to_block(), 4), None);
+        assert_eq!(SegmentFooter::from_block(&footer.to_block(9), 4, 9), None);
+        assert_eq!(SegmentFooter::from_block(&footer.to_block(9), 3, 8), None);
     }
 }

@@ -14,7 +14,8 @@ use arrow_ipc::{FieldNode, MessageBuilder, MessageHeader, MetadataVersion, Recor
 use arrow_schema::{ArrowError, DataType, Schema};
 use flatbuffers::FlatBufferBuilder;
 
-use super::frame::{FRAME_ALIGNMENT, PAYLOAD_BYTES_MAX};
+use super::frame::{FLAG_PRODUCER, FRAME_ALIGNMENT, PAYLOAD_BYTES_MAX};
+use super::producers::Source;
 use crate::error::{Error, Result};
 
 const PADDING: [u8; FRAME_ALIGNMENT] = [0; FRAME_ALIGNMENT];
@@ -23,6 +24,7 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 /// A batch ready to be written: the message's metadata and the pieces of its body, with its checksum.
 #[derive(Debug)]
 pub(crate) struct EncodedBatch {
+    source: Option<[u8; FRAME_ALIGNMENT]>,
     metadata: Vec<u8>,
     body: Vec<Buffer>,
     pub(crate) payload_length: u32,
@@ -32,7 +34,7 @@ pub(crate) struct EncodedBatch {
 
 impl EncodedBatch {
     /// Encodes a batch. Fails when a column's type is not one of [`check_schema`]'s, or the batch is too large.
-    pub(crate) fn new(batch: &RecordBatch) -> Result<Self> {
+    pub(crate) fn new(batch: &RecordBatch, source: Option<Source>) -> Result<Self> {
         let row_count = u32::try_from(batch.num_rows())
             .map_err(|_| Error::invalid("batch", "has more than 4,294,967,295 rows; split it"))?;
         let mut gather = Gather::default();
@@ -42,7 +44,9 @@ impl EncodedBatch {
                 .map_err(Error::arrow("encode the batch"))?;
         }
         let metadata = gather.metadata(batch.num_rows());
-        let bytes = metadata.len() as u64 + gather.length;
+        let source = source.map(Source::to_block);
+        let source_bytes = source.map_or(0, |block| block.len() as u64);
+        let bytes = source_bytes + metadata.len() as u64 + gather.length;
         if bytes > PAYLOAD_BYTES_MAX {
             return Err(Error::RecordTooLarge {
                 bytes,
@@ -50,6 +54,7 @@ impl EncodedBatch {
             });
         }
         let mut encoded = Self {
+            source,
             metadata,
             body: gather.parts,
             payload_length: bytes as u32,
@@ -58,6 +63,14 @@ impl EncodedBatch {
         };
         encoded.payload_checksum = encoded.checksum();
         Ok(encoded)
+    }
+
+    /// The flags of the batch's frame.
+    pub(crate) fn flags(&self) -> u16 {
+        match self.source {
+            Some(_) => FLAG_PRODUCER,
+            None => 0,
+        }
     }
 
     fn checksum(&self) -> u32 {
@@ -74,7 +87,9 @@ impl EncodedBatch {
             let padding = PADDING.get(..padding_of(part.len())).unwrap_or_default();
             [part.as_slice(), padding]
         });
-        std::iter::once(self.metadata.as_slice())
+        let source = self.source.iter().map(|block| block.as_slice());
+        source
+            .chain(std::iter::once(self.metadata.as_slice()))
             .chain(body)
             .filter(|slice| !slice.is_empty())
             .map(IoSlice::new)

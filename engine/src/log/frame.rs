@@ -13,9 +13,10 @@
 //! | 52..56 | payload checksum | CRC-32C of the payload |
 //! | 56..60 | rows | in the payload |
 //! | 60..62 | schema id | which of the table's schemas the payload has |
-//! | 62..64 | flags | [`FLAG_BARRIER`]; a log with a flag that is not known is refused, not cut |
+//! | 62..64 | flags | [`FLAG_BARRIER`], [`FLAG_PRODUCER`], [`FLAG_ROLL_CALL`]; a log with a flag that is not known is refused, not cut |
 //!
-//! All numbers are little-endian. The payload is an Arrow IPC encapsulated record batch message.
+//! All numbers are little-endian. The payload of a frame with rows is an Arrow IPC encapsulated record batch message,
+//! behind the dictionaries that it refers to, if there are any.
 
 /// The size of a frame's header in bytes, and what every frame and buffer is aligned to.
 pub(crate) const FRAME_ALIGNMENT: usize = 64;
@@ -28,8 +29,13 @@ pub(crate) const OFFSET_MAX: u64 = i64::MAX as u64;
 /// A frame without a payload, which only records that everything before it is durable.
 pub(crate) const FLAG_BARRIER: u16 = 1;
 
+/// A frame whose payload begins with who appended it; see [`super::producers`].
+pub(crate) const FLAG_PRODUCER: u16 = 2;
+/// A frame without rows whose payload is what the log knows of its producers: the first of every segment.
+pub(crate) const FLAG_ROLL_CALL: u16 = 4;
+
 const MAGIC: [u8; 4] = *b"ALFR";
-const FLAGS_KNOWN: u16 = FLAG_BARRIER;
+const FLAGS_KNOWN: u16 = FLAG_BARRIER | FLAG_PRODUCER | FLAG_ROLL_CALL;
 
 /// What a frame's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,10 +98,10 @@ impl FrameHeader {
     }
 
     fn is_consistent(&self) -> bool {
-        let is_empty =
-            self.payload_length == 0 && self.row_count == 0 && self.base_offset == self.end_offset;
+        let has_no_rows = self.row_count == 0 && self.base_offset == self.end_offset;
         self.end_offset <= OFFSET_MAX
-            && (is_empty || !self.is_barrier())
+            && (has_no_rows || !self.is_barrier() && !self.is_roll_call())
+            && (self.payload_length == 0 || !self.is_barrier())
             && self.base_offset <= self.end_offset
             && self.synced_offset <= self.base_offset
             && u64::from(self.payload_length) % FRAME_HEADER_BYTES == 0
@@ -111,6 +117,16 @@ impl FrameHeader {
         Some(self.flags & !FLAGS_KNOWN).filter(|flags| *flags != 0)
     }
 
+    /// Whether the payload begins with who appended it.
+    pub(crate) fn has_source(&self) -> bool {
+        self.flags & FLAG_PRODUCER != 0
+    }
+
+    /// Whether the payload is what the log knows of its producers.
+    pub(crate) fn is_roll_call(&self) -> bool {
+        self.flags & FLAG_ROLL_CALL != 0
+    }
+
     /// Whether the frame holds no rows, only the promise that what is before it is durable.
     pub(crate) fn is_barrier(&self) -> bool {
         self.flags & FLAG_BARRIER != 0
@@ -122,7 +138,7 @@ pub(crate) fn checksum_of(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 
-fn salted_checksum_of(salt: &[u8], bytes: &[u8]) -> u32 {
+pub(crate) fn salted_checksum_of(salt: &[u8], bytes: &[u8]) -> u32 {
     let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
     digest.update(salt);
     digest.update(bytes);
@@ -144,7 +160,11 @@ impl Layout {
     }
 
     /// As [`Layout::finish`], with a salt under the checksum that is not in the block.
-    fn finish_salted<const M: usize, const N: usize>(self, magic: [u8; M], salt: &[u8]) -> [u8; N] {
+    pub(crate) fn finish_salted<const M: usize, const N: usize>(
+        self,
+        magic: [u8; M],
+        salt: &[u8],
+    ) -> [u8; N] {
         let mut fields = self.0;
         fields.resize(N - M - 4, 0);
         let checksum = salted_checksum_of(salt, &fields).to_le_bytes();

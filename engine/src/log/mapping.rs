@@ -28,11 +28,17 @@ impl Mapping {
             .map_err(|_| Error::invalid("segment size", "larger than the address space"))?;
         // SAFETY: a map is sound while nobody changes the bytes that a reference looks at and the file
         // keeps its length. Segments are written by their one owner with pwritev, only beyond the
-        // committed end, which no reader looks at before it is published; they are never truncated,
-        // and `length` is at most the file's, as the callers checked or allocated it.
+        // committed end, which no reader looks at before it is published; a file is reused for another
+        // segment only once nobody has the map, here or in another process (flock). Files are never
+        // truncated, and `length` is at most the file's, as the callers checked or allocated it.
         let map =
             unsafe { MmapOptions::new().len(length).map(file) }.map_err(Error::io("map", path))?;
         Ok(Self { map: Arc::new(map) })
+    }
+
+    /// Whether nobody else has the map, nor a buffer cut from it.
+    pub(crate) fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.map) == 1
     }
 
     /// The mapped bytes in a range of positions, if the file has them.

@@ -1,26 +1,39 @@
 //! The log: an append-only sequence of Arrow record batches in preallocated, memory-mapped segments.
 //!
-//! Imports run one way: [`frame`] ◀ [`block`], [`encode`], [`decode`] ◀ [`segment`] ◀ [`recovery`],
-//! [`append`], [`sync`], [`reader`] ◀ [`open`]. The log knows nothing of transforms, tables or Lance.
+//! Imports run one way: [`frame`] ◀ [`block`], [`encode`], [`decode`], [`producers`], [`storage`] ◀ [`segment`],
+//! [`spare`] ◀ [`recovery`], [`pool`] ◀ [`append`] with [`writer`], [`publish`], [`sync`], [`keeper`], [`retain`]
+//! and [`reader`] ◀ [`open`]. The log knows nothing of transforms, tables or Lance.
 
 pub(crate) mod append;
 pub(crate) mod block;
 pub(crate) mod decode;
-pub(crate) mod durability;
 pub(crate) mod encode;
 pub(crate) mod frame;
+pub(crate) mod keeper;
 pub(crate) mod mapping;
 pub(crate) mod open;
+pub(crate) mod options;
+pub(crate) mod pool;
+pub(crate) mod producers;
+pub(crate) mod publish;
 pub(crate) mod reader;
 pub(crate) mod recovery;
+pub(crate) mod retain;
+pub(crate) mod rows;
 pub(crate) mod segment;
+pub(crate) mod spare;
+pub(crate) mod storage;
 pub(crate) mod sync;
 #[cfg(test)]
 mod tests;
+pub(crate) mod writer;
 
-pub(crate) use append::{Log, LogOptions, create_directory, now_us};
+pub(crate) use append::{Log, now_us};
 pub(crate) use block::LogKind;
-pub use durability::Durability;
 pub(crate) use encode::check_schema;
+pub use options::{Durability, WhenFull};
+pub(crate) use options::{LogOptions, Retention};
+pub(crate) use producers::Source;
 pub(crate) use reader::Frame;
-pub(crate) use segment::sync_directory;
+pub use rows::{LogRows, LoggedBatch};
+pub(crate) use storage::{create_directory, sync_directory};

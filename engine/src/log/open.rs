@@ -7,11 +7,19 @@ use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::append::{Log, LogOptions, Shared, Writer, create_directory};
+use super::append::{Log, Shared};
 use super::block::BLOCK_BYTES;
+use super::keeper::Keeper;
+use super::options::LogOptions;
+use super::pool::Pool;
+use super::producers::Producers;
+use super::publish::InFlight;
 use super::recovery::{self, ValidPrefix};
-use super::segment::{FRAMES_START, Segment, sync_directory};
-use super::sync::Syncer;
+use super::segment::{FRAMES_START, SEGMENT_ENDING, Segment};
+use super::spare::{self, SPARE_ENDING, Spare};
+use super::storage::{create_directory, files_ending_in};
+use super::sync::Syncing;
+use super::writer::Writer;
 use crate::error::{Error, Result};
 
 /// How often a reader starts anew when segments are released under its feet.
@@ -38,27 +46,41 @@ impl Log {
     ) -> Result<Self> {
         create_directory(&options.directory)?;
         if let Some(limit) = keep_until {
-            cut_segments(&options.directory, limit)?;
+            cut_segments(&options, limit)?;
         }
-        let mut segments = open_segments(&options, true)?;
-        if segments.is_empty() {
-            segments.push(Arc::new(first_segment(&options, schema_id)?));
-        }
-        let next_sequence = segments.iter().map(|s| s.header.sequence).max();
-        let mut found = examine(segments, keep_until)?;
+        let spares = files_ending_in(&options.directory, &[SPARE_ENDING])?;
+        let segments = open_segments(&options, true)?;
+        // Whatever frames are left in a file, none of them may be taken for a new one.
+        let used = segments.iter().map(|s| s.header.sequence);
+        let used = used.chain(spares.iter().filter_map(|path| spare::sequence_of(path)));
+        let next_sequence = used.max().unwrap_or(0) + 1;
+        spare::remove_left(&spares)?;
+
+        let is_new = segments.is_empty();
+        let mut found = match is_new {
+            true => first_segment(&options, next_sequence)?,
+            false => examine(segments, keep_until)?,
+        };
         repair(&mut found, keep_until.is_some())?;
         let active = last(&found.segments, &options.directory)?;
-        let mut log = Self::assemble(options, &found, found.prefix.end_offset);
         let mut writer = Writer {
             active,
-            prefix: found.prefix,
-            last_timestamp_us: found.prefix.timestamp_us_max,
-            next_sequence: next_sequence.unwrap_or(0) + 1,
+            last_timestamp_us: newest_timestamp_us(&found),
             schema_id,
+            producers: producers_of(&found),
+            prefix: found.prefix,
         };
+        let bytes = found.segments.iter().map(|s| s.header.capacity).sum();
+        let pool = Pool::new(options.clone(), next_sequence + u64::from(is_new), bytes);
+        let mut log = Self::assemble(options, &found, found.prefix.end_offset);
         log.write_barrier(&mut writer)?;
-        *log.writer.get_mut() = Some(writer);
-        log.syncer = Some(Syncer::new(Arc::clone(&log.shared)));
+        if is_new {
+            log.write_roll_call(&mut writer)?;
+            writer.active.sync()?;
+        }
+        log.writer = Mutex::new(Some(writer));
+        log.keeper = Some(Keeper::new(Arc::clone(&log.shared)));
+        log.pool = Some(pool);
         Ok(log)
     }
 
@@ -108,11 +130,14 @@ impl Log {
                 committed: AtomicU64::new(found.prefix.end_offset),
                 position: AtomicU64::new(found.prefix.end_position),
                 durable: AtomicU64::new(durable),
-                syncing: Mutex::new(()),
+                in_flight: InFlight::default(),
+                syncing: Syncing::default(),
                 poison: OnceLock::new(),
             }),
             writer: Mutex::new(None),
-            syncer: None,
+            keeper: None,
+            pool: None,
+            tiered: AtomicU64::new(0),
         }
     }
 }
@@ -122,21 +147,56 @@ fn last(segments: &[Arc<Segment>], directory: &Path) -> Result<Arc<Segment>> {
     last.ok_or_else(|| Error::invalid(format!("log {}", directory.display()), "has no segment"))
 }
 
-fn first_segment(options: &LogOptions, schema_id: u16) -> Result<Segment> {
-    let header = options.segment_header(1, 0, options.segment_bytes, schema_id);
-    Segment::prepare(&options.directory, header)?.publish()
+fn first_segment(options: &LogOptions, sequence: u64) -> Result<Found> {
+    let header = options.segment_header(sequence, options.segment_bytes);
+    let spare = Spare::allocate(&options.storage, &options.directory, header)?;
+    options.metrics.segment_created();
+    let segment = spare.name(0).map_err(|failed| failed.1)?;
+    Ok(Found {
+        segments: vec![Arc::new(segment)],
+        prefix: ValidPrefix::empty(0),
+        synced_offset: 0,
+    })
 }
 
 fn open_segments(options: &LogOptions, writable: bool) -> Result<Vec<Arc<Segment>>> {
-    let paths = recovery::segment_paths(&options.directory, writable)?;
+    let paths = files_ending_in(&options.directory, &[SEGMENT_ENDING])?;
     let open = |path: &std::path::PathBuf| {
-        let segment = Segment::open(path, writable)?;
+        let segment = Segment::open(&options.storage, path, writable)?;
         if segment.header.table_id != options.table_id || segment.header.kind != options.kind {
             return Err(segment.corrupt(0, "the segment belongs to another table or log"));
         }
         Ok(Arc::new(segment))
     };
     paths.iter().map(open).collect()
+}
+
+/// The newest time of a frame, which no later one may be older than, whatever the clock does.
+fn newest_timestamp_us(found: &Found) -> i64 {
+    let sealed = found.segments.iter().rev().find_map(|s| s.footer());
+    let sealed = sealed.map_or(i64::MIN, |footer| footer.timestamp_us_max);
+    found.prefix.timestamp_us_max.max(sealed)
+}
+
+/// What the log knows of its producers: the last roll call, and the frames since.
+fn producers_of(found: &Found) -> Producers {
+    let mut producers = Producers::default();
+    let ends = found.segments.iter().map(|segment| match segment.footer() {
+        Some(footer) => footer.length,
+        None => found.prefix.end_position,
+    });
+    let with_ends: Vec<_> = found.segments.iter().zip(ends).collect();
+    let begins = with_ends.iter().rposition(|(segment, end)| {
+        recovery::call_roll(
+            segment,
+            (*end).min(FRAMES_START + 1),
+            &mut Producers::default(),
+        )
+    });
+    for (segment, end) in with_ends.iter().skip(begins.unwrap_or(0)) {
+        recovery::call_roll(segment, *end, &mut producers);
+    }
+    producers
 }
 
 /// The valid frames of a segment: what its footer says, or else what a scan finds.
@@ -169,10 +229,7 @@ fn examine(segments: Vec<Arc<Segment>>, keep_until: Option<u64>) -> Result<Found
     // From the end, so that a crash in between leaves no gap.
     for segment in lost.iter().rev() {
         tracing::warn!(segment = %segment.path.display(), "removed: power was lost before the rows in front of it were durable");
-        segment.release()?;
-    }
-    if let Some(directory) = active.path.parent().filter(|_| !lost.is_empty()) {
-        sync_directory(directory)?;
+        segment.remove()?;
     }
     found.synced_offset = found.synced_offset.max(known);
     Ok(found)
@@ -190,7 +247,7 @@ fn known_synced(segment: &Segment) -> Result<u64> {
 /// The segments whose valid frames follow one another. What does not follow was lost, or, in a log that another
 /// process is writing, is not there yet.
 fn walk(segments: Vec<Arc<Segment>>, keep_until: Option<u64>) -> Result<Found> {
-    let base_offset = segments.first().map_or(0, |s| s.header.base_offset);
+    let base_offset = segments.first().map_or(0, |s| s.base_offset);
     let mut found = Found {
         segments: Vec::with_capacity(segments.len()),
         prefix: ValidPrefix::empty(base_offset),
@@ -199,9 +256,9 @@ fn walk(segments: Vec<Arc<Segment>>, keep_until: Option<u64>) -> Result<Found> {
     for segment in segments {
         let expected = found.prefix.end_offset;
         let is_first = found.segments.is_empty();
-        if segment.header.base_offset != expected && !is_first {
+        if segment.base_offset != expected && !is_first {
             let sealed_before = found.segments.last().is_some_and(|s| s.footer().is_some());
-            if sealed_before || segment.header.base_offset < expected {
+            if sealed_before || segment.base_offset < expected {
                 let reason = format!("the segment before it ends at offset {expected}");
                 return Err(segment.corrupt(0, reason));
             }
@@ -246,24 +303,27 @@ fn repair(found: &mut Found, was_cut: bool) -> Result<()> {
         found.prefix.ends_in_barrier = false;
     }
     active.rewrite(found.prefix.synced_position..found.prefix.end_position)?;
+    // Recovery has looked at all of it; what follows is this process's own.
+    active.trust();
     active.sync()
 }
 
 /// Removes the segments that begin at `limit` or later and takes the footer off the one that `limit` is in.
-fn cut_segments(directory: &Path, limit: u64) -> Result<()> {
-    let paths = recovery::segment_paths(directory, true)?;
+fn cut_segments(options: &LogOptions, limit: u64) -> Result<()> {
+    let paths = files_ending_in(&options.directory, &[SEGMENT_ENDING])?;
     // From the end, so that a crash in between leaves no gap.
     for (index, path) in paths.iter().enumerate().rev() {
-        let segment = Segment::open(path, true)?;
-        if index > 0 && segment.header.base_offset >= limit {
-            segment.release()?;
+        let segment = Segment::open(&options.storage, path, true)?;
+        if index > 0 && segment.base_offset >= limit {
+            segment.remove()?;
         } else if segment.footer().is_some_and(|f| f.end_offset > limit) {
             let zeros = [0u8; BLOCK_BYTES as usize];
             segment.write_at(&mut [std::io::IoSlice::new(&zeros)], segment.frames_end())?;
             segment.sync()?;
         }
     }
-    sync_directory(directory)
+    let synced = options.storage.sync_directory(&options.directory);
+    synced.map_err(Error::io("fsync the directory", &options.directory))
 }
 
 impl ValidPrefix {

@@ -5,14 +5,13 @@
 //! that it had been durable: a later frame that was written knowing so (its synced offset), or a later
 //! sealed segment. Then it is damage, and reported.
 
-use std::fs;
 use std::io::IoSlice;
-use std::path::{Path, PathBuf};
 
 use super::block::SegmentFooter;
 use super::frame::{FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FrameHeader};
+use super::producers::{Producers, Source};
 use super::segment::{FRAMES_START, Segment};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The valid frames at the beginning of a segment.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +52,7 @@ impl ValidPrefix {
         self.end_offset = header.end_offset;
         self.synced_offset = self.synced_offset.max(header.synced_offset);
         self.ends_in_barrier = header.is_barrier();
-        if !header.is_barrier() {
+        if header.row_count > 0 {
             self.rows += u64::from(header.row_count);
             self.timestamp_us_min = self.timestamp_us_min.min(header.timestamp_us);
             self.timestamp_us_max = self.timestamp_us_max.max(header.timestamp_us);
@@ -77,9 +76,9 @@ impl ValidPrefix {
 ///
 /// # Errors
 ///
-/// [`Error::Corrupt`] for a valid frame that a newer version wrote.
+/// [`Error::Corrupt`](crate::Error::Corrupt) for a valid frame that a newer version wrote.
 pub(crate) fn scan(segment: &Segment, until: u64) -> Result<ValidPrefix> {
-    let mut prefix = ValidPrefix::empty(segment.header.base_offset);
+    let mut prefix = ValidPrefix::empty(segment.base_offset);
     while let Some(header) = segment.frame_header(prefix.end_position) {
         if let Some(flags) = header.unknown_flags() {
             let reason = format!(
@@ -139,21 +138,25 @@ pub(crate) fn erase(segment: &Segment, headers: &[(u64, FrameHeader)]) -> Result
     Ok(())
 }
 
-/// The segment files of a log's directory, in the order of their offsets. Removes leftovers of
-/// unfinished allocations when `writable`.
-pub(crate) fn segment_paths(directory: &Path, writable: bool) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(directory).map_err(Error::io("list", directory))?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(Error::io("list", directory))?.path();
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("seg") => paths.push(path),
-            Some("new") if writable => {
-                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+/// Brings what is known of producers up to date with a segment's frames below a position. Says whether
+/// the segment begins with a roll call, before which nothing needs to be known.
+pub(crate) fn call_roll(segment: &Segment, until: u64, producers: &mut Producers) -> bool {
+    let mut position = FRAMES_START;
+    let mut begins_with_roll_call = false;
+    while position < until {
+        let Some(header) = segment.frame_header(position) else {
+            break;
+        };
+        if header.is_roll_call() || header.has_source() {
+            let payload = segment.payload(position, &header).unwrap_or_default();
+            if header.is_roll_call() {
+                *producers = Producers::from_payload(&payload);
+                begins_with_roll_call |= position == FRAMES_START;
+            } else if let Some(source) = Source::from_block(&payload) {
+                producers.note(source, header.base_offset..header.end_offset);
             }
-            _ => {}
         }
+        position += header.frame_bytes();
     }
-    paths.sort();
-    Ok(paths)
+    begins_with_roll_call
 }

@@ -1,59 +1,47 @@
 //! A segment: one preallocated file of frames, written with `pwritev`, read through a map.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow_buffer::Buffer;
-use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::fs::{FlockOperation, SeekFrom};
 
 use super::block::{BLOCK_BYTES, SegmentFooter, SegmentHeader};
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, checksum_of};
 use super::mapping::Mapping;
+use super::storage::{Storage, StorageFile, write_all_at};
 use crate::error::{Error, Result};
 
-/// The most buffers that Linux takes in one `pwritev` (IOV_MAX).
-const SLICES_PER_WRITE: usize = 1024;
+/// The ending of a segment's file.
+pub(crate) const SEGMENT_ENDING: &str = "seg";
 
 /// One file of a log. Its frames lie between the header block and the footer block.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     pub(crate) header: SegmentHeader,
+    /// The first offset, by which the file is named.
+    pub(crate) base_offset: u64,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) file: Box<dyn StorageFile>,
+    pub(super) map: Mapping,
     footer: OnceLock<SegmentFooter>,
-    file: File,
-    map: Mapping,
+    /// Whether the file's name is durable.
+    anchored: AtomicBool,
+    /// Below this position payloads were verified, or written by this process.
+    verified: AtomicU64,
     released: AtomicBool,
-}
-
-/// A segment that has no name yet.
-#[derive(Debug)]
-pub(crate) struct Fresh {
-    segment: Segment,
-    unnamed: PathBuf,
-    parent: File,
-}
-
-impl Fresh {
-    /// Gives the segment its name, durably. After an error it is not known whether it has it.
-    pub(crate) fn publish(self) -> Result<Segment> {
-        let path = &self.segment.path;
-        fs::rename(&self.unnamed, path)
-            .and_then(|()| self.parent.sync_all())
-            .map_err(Error::io("name the segment", path))?;
-        Ok(self.segment)
-    }
 }
 
 /// Where the first frame of a segment lies.
 pub(crate) const FRAMES_START: u64 = BLOCK_BYTES;
 
 impl Segment {
-    /// The file's name: its base offset in twenty digits, so that names sort as offsets do.
-    fn file_name(base_offset: u64) -> String {
-        format!("{base_offset:020}.seg")
+    /// The path of the segment that begins at an offset: twenty digits, so that names sort as offsets do.
+    pub(crate) fn path_of(directory: &Path, base_offset: u64) -> PathBuf {
+        directory.join(format!("{base_offset:020}.{SEGMENT_ENDING}"))
     }
 
     /// The capacity that a segment needs to hold one frame of that size.
@@ -61,83 +49,80 @@ impl Segment {
         (frame_bytes + 2 * BLOCK_BYTES).next_multiple_of(BLOCK_BYTES)
     }
 
-    /// Allocates a segment's file and makes its header durable. It doesn't count before it is [published](Fresh::publish).
-    pub(crate) fn prepare(directory: &Path, header: SegmentHeader) -> Result<Fresh> {
-        let path = directory.join(Self::file_name(header.base_offset));
-        let unnamed = path.with_extension("new");
-        // Whatever can fail for want of a descriptor or of memory fails here, where it has no effect.
-        let parent = File::open(directory).map_err(Error::io("open", directory))?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&unnamed)
-            .map_err(Error::io("create", &unnamed))?;
-        let block = header.to_block();
-        let map = allocate(&file, header.capacity)
-            .and_then(|()| write_all_at(&file, &mut [IoSlice::new(&block)], 0))
-            .and_then(|()| file.sync_all())
-            .map_err(Error::io("allocate the segment", &path))
-            .and_then(|()| Mapping::new(&file, &path, header.capacity));
-        let map = map.inspect_err(|_| {
-            // What was allocated would only fill the disk; the error that matters is the first.
-            let _ = fs::remove_file(&unnamed);
-        })?;
-        let segment = Self {
+    /// A segment of a file that was just given its name, and which only this process has written.
+    pub(super) fn named(
+        path: PathBuf,
+        base_offset: u64,
+        header: SegmentHeader,
+        storage: Arc<dyn Storage>,
+        file: Box<dyn StorageFile>,
+        map: Mapping,
+    ) -> Self {
+        Self {
             path,
             header,
-            footer: OnceLock::new(),
+            base_offset,
+            storage,
             file,
             map,
+            footer: OnceLock::new(),
+            anchored: AtomicBool::new(false),
+            verified: AtomicU64::new(u64::MAX),
             released: AtomicBool::new(false),
-        };
-        Ok(Fresh {
-            segment,
-            unnamed,
-            parent,
-        })
+        }
     }
 
-    /// Opens a segment's file and checks its header and length.
-    pub(crate) fn open(path: &Path, writable: bool) -> Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(writable)
-            .open(path)
-            .map_err(Error::io("open", path))?;
-        let length = file.metadata().map_err(Error::io("look at", path))?.len();
+    /// Opens a segment's file and checks its header and length. One that is opened only for reading is
+    /// pinned: its file is not used for another segment before it is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`]; [`Error::Io`] with `NotFound` also when the file is being reused right now.
+    pub(crate) fn open(storage: &Arc<dyn Storage>, path: &Path, writable: bool) -> Result<Self> {
+        let io = |source| Error::io("open", path)(source);
+        let file = storage.open(path, writable).map_err(io)?;
+        if !writable {
+            pin(&*file, path).map_err(io)?;
+        }
+        let length = file
+            .file()
+            .metadata()
+            .map_err(Error::io("look at", path))?
+            .len();
         let corrupt = |position, reason: String| Error::Corrupt {
             path: path.to_path_buf(),
             position,
             reason,
         };
         if length < 2 * BLOCK_BYTES {
-            return Err(corrupt(
-                length,
-                "the file is too short for a segment".into(),
-            ));
+            let reason = "the file is too short for a segment".to_owned();
+            return Err(corrupt(length, reason));
         }
-        let map = Mapping::new(&file, path, length)?;
+        let map = Mapping::new(file.file(), path, length)?;
         let block = map.bytes(0..BLOCK_BYTES).unwrap_or_default();
         let header = SegmentHeader::from_block(block).map_err(|reason| corrupt(0, reason))?;
         if header.capacity != length {
             let reason = format!("the file should have {} bytes", header.capacity);
             return Err(corrupt(length, reason));
         }
+        let base_offset = base_offset_of(path)
+            .ok_or_else(|| corrupt(0, "the file's name is not an offset".to_owned()))?;
         let block = map.bytes(length - BLOCK_BYTES..length).unwrap_or_default();
-        let footer = OnceLock::new();
-        if let Some(sealed) = SegmentFooter::from_block(block, header.sequence) {
-            let _ = footer.set(sealed);
-        }
-        Ok(Self {
-            path: path.to_path_buf(),
+        let footer = SegmentFooter::from_block(block, header.sequence, header.salt);
+        let segment = Self::named(
+            path.into(),
+            base_offset,
             header,
-            footer,
+            Arc::clone(storage),
             file,
             map,
-            released: AtomicBool::new(false),
-        })
+        );
+        segment.verified.store(FRAMES_START, Ordering::Relaxed);
+        segment.anchored.store(true, Ordering::Relaxed);
+        if let Some(footer) = footer {
+            let _ = segment.footer.set(footer);
+        }
+        Ok(segment)
     }
 
     /// Where frames must end: the start of the footer block.
@@ -152,27 +137,48 @@ impl Segment {
 
     /// Writes pieces one after the other from a position on.
     pub(crate) fn write_at(&self, slices: &mut [IoSlice<'_>], position: u64) -> Result<()> {
-        write_all_at(&self.file, slices, position).map_err(Error::io("write to", &self.path))
+        write_all_at(&*self.file, slices, position).map_err(Error::io("write to", &self.path))
     }
 
-    /// Makes everything that was written durable.
+    /// Makes everything that was written durable, and the file's name if it isn't yet.
     pub(crate) fn sync(&self) -> Result<()> {
-        rustix::fs::fdatasync(&self.file)
-            .map_err(|errno| Error::io("fdatasync", &self.path)(errno.into()))
+        let synced = self.file.sync_data();
+        synced.map_err(Error::io("fdatasync", &self.path))?;
+        if !self.is_anchored() {
+            let directory = self.path.parent().unwrap_or(Path::new("."));
+            let synced = self.storage.sync_directory(directory);
+            synced.map_err(Error::io("fsync the directory", directory))?;
+            self.anchored.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Whether the file's name is durable, and what was written before it was made so.
+    pub(crate) fn is_anchored(&self) -> bool {
+        self.anchored.load(Ordering::Acquire)
     }
 
     /// Writes the footer. The caller synced the frames before, as a footer vouches for them.
     pub(crate) fn seal(&self, footer: SegmentFooter) -> Result<()> {
-        self.write_at(&mut [IoSlice::new(&footer.to_block())], self.frames_end())?;
+        self.write_at(
+            &mut [IoSlice::new(&footer.to_block(self.header.salt))],
+            self.frames_end(),
+        )?;
         self.sync()?;
         let _ = self.footer.set(footer);
         Ok(())
     }
 
     /// Removes the file. Readers keep what they have mapped.
-    pub(crate) fn release(&self) -> Result<()> {
+    pub(crate) fn remove(&self) -> Result<()> {
+        self.mark_released();
+        let removed = self.storage.remove(&self.path);
+        removed.map_err(Error::io("remove", &self.path))
+    }
+
+    /// Lets nobody seal the segment any more, as its file is about to go.
+    pub(crate) fn mark_released(&self) {
         self.released.store(true, Ordering::Relaxed);
-        fs::remove_file(&self.path).map_err(Error::io("remove", &self.path))
     }
 
     /// Whether the file was removed.
@@ -186,7 +192,7 @@ impl Segment {
         let header = FrameHeader::from_bytes(bytes, self.header.salt)?;
         let fits = position + header.frame_bytes() <= self.frames_end();
         let is_of_here = header.segment_sequence == self.header.sequence
-            && header.base_offset >= self.header.base_offset;
+            && header.base_offset >= self.base_offset;
         let has_rows = header.end_offset - header.base_offset == u64::from(header.row_count);
         (fits && is_of_here && has_rows).then_some(header)
     }
@@ -200,19 +206,44 @@ impl Segment {
         (checksum_of(&payload) == header.payload_checksum).then_some(payload)
     }
 
+    /// The payload of a frame; its checksum is looked at once, in the order of the frames.
+    pub(crate) fn payload_verified_once(
+        &self,
+        position: u64,
+        header: &FrameHeader,
+    ) -> Option<Buffer> {
+        let verified = self.verified.load(Ordering::Relaxed);
+        if position >= verified {
+            let payload = self.payload(position, header)?;
+            if position == verified {
+                let end = position + header.frame_bytes();
+                self.verified.store(end, Ordering::Relaxed);
+            }
+            return Some(payload);
+        }
+        let start = position + FRAME_HEADER_BYTES;
+        self.map
+            .buffer(start..start + u64::from(header.payload_length))
+    }
+
+    /// Notes that the payloads of all frames were looked at, and that what follows is this process's own.
+    pub(crate) fn trust(&self) {
+        self.verified.store(u64::MAX, Ordering::Relaxed);
+    }
+
     /// The parts of the frames' room from a position on that hold data; the rest reads as zeros.
     pub(crate) fn data_from(&self, position: u64) -> Vec<std::ops::Range<u64>> {
         let end = self.frames_end();
         let mut ranges = Vec::new();
         let mut at = position;
         while at < end {
-            let start = match rustix::fs::seek(&self.file, SeekFrom::Data(at)) {
+            let start = match rustix::fs::seek(self.file.file(), SeekFrom::Data(at)) {
                 Ok(start) => start,
                 Err(rustix::io::Errno::NXIO) => break,
                 // A file system that can't tell has data everywhere.
                 Err(_) => at,
             };
-            let hole = rustix::fs::seek(&self.file, SeekFrom::Hole(start.max(at)));
+            let hole = rustix::fs::seek(self.file.file(), SeekFrom::Hole(start.max(at)));
             at = hole.unwrap_or(end).clamp(start + 1, end.max(start + 1));
             if start < end {
                 ranges.push(start.max(position)..at.min(end));
@@ -245,52 +276,20 @@ impl Segment {
     }
 }
 
-/// Makes a directory's entries durable.
-pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
-    File::open(directory)
-        .and_then(|d| d.sync_all())
-        .map_err(Error::io("fsync the directory", directory))
-}
-
-/// Gives the file all its blocks, so that no later write finds the disk full and no read a hole.
-fn allocate(file: &File, capacity: u64) -> std::io::Result<()> {
-    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, capacity) {
-        Err(rustix::io::Errno::OPNOTSUPP) => write_zeros(file, capacity),
-        done => Ok(done?),
+/// Locks a file against being reused, and makes sure that it still has its name.
+fn pin(file: &dyn StorageFile, path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let is_pinned = file.try_lock(FlockOperation::NonBlockingLockShared);
+    let (opened, named) = (file.file().metadata()?, std::fs::metadata(path)?);
+    match is_pinned && opened.ino() == named.ino() {
+        true => Ok(()),
+        false => Err(std::io::ErrorKind::NotFound.into()),
     }
 }
 
-/// What `fallocate` does, for file systems without it.
-fn write_zeros(file: &File, capacity: u64) -> std::io::Result<()> {
-    const CHUNK: usize = 1 << 20;
-    let zeros = vec![0u8; CHUNK];
-    let mut position = 0;
-    while position < capacity {
-        let length = (capacity - position).min(CHUNK as u64);
-        let piece = zeros.get(..length as usize).unwrap_or(&zeros);
-        write_all_at(file, &mut [IoSlice::new(piece)], position)?;
-        position += length;
-    }
-    Ok(())
-}
-
-/// `pwritev` until everything is written, whatever the kernel takes at a time.
-fn write_all_at(
-    file: &File,
-    mut slices: &mut [IoSlice<'_>],
-    mut position: u64,
-) -> std::io::Result<()> {
-    while !slices.is_empty() {
-        let few = slices.get(..SLICES_PER_WRITE).unwrap_or(slices);
-        match rustix::io::pwritev(file, few, position) {
-            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                position += written as u64;
-                IoSlice::advance_slices(&mut slices, written);
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
+/// The offset that a segment's file is named by.
+fn base_offset_of(path: &Path) -> Option<u64> {
+    let digits = path.file_stem()?.to_str()?;
+    let offset = digits.parse().ok()?;
+    (digits.len() == 20 && offset <= super::frame::OFFSET_MAX).then_some(offset)
 }

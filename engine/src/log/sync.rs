@@ -1,170 +1,197 @@
-//! Durability: grouped `fdatasync`, the thread that syncs at intervals and seals full segments.
+//! Durability: one `fdatasync` for all who wait, and those who wait without a thread.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::append::{Log, Shared};
-use super::block::SegmentFooter;
 use super::segment::Segment;
-use crate::error::{Error, Result};
-use crate::log::Durability;
+use crate::error::Result;
+
+/// The leader waits for the rest of its group at most this part of the last `fdatasync`'s time.
+const LINGER_SHARE: u32 = 4;
+/// And never longer than this.
+const LINGER_MAX: Duration = Duration::from_millis(1);
+
+/// Those who wait for durability.
+#[derive(Debug, Default)]
+pub(crate) struct Syncing {
+    group: Mutex<Group>,
+    joined: Condvar,
+    synced: Condvar,
+    wakers: Mutex<Vec<(u64, Waker)>>,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    has_leader: bool,
+    waiting: usize,
+    /// How many shared the last `fdatasync`, and how long it took.
+    last_size: usize,
+    last_took: Duration,
+}
 
 impl Shared {
-    /// Returns once everything below `offset` survives power loss.
+    /// Returns once everything below `offset`, which is committed, survives power loss.
     ///
-    /// One caller syncs for all who wait: those behind it find their offsets durable already. A failed
-    /// `fdatasync` poisons the log, as the kernel may have dropped the pages that it could not write.
+    /// One caller syncs for all who wait. When there were several the last time, it gives them a moment to come
+    /// back, as they do when producers append in step: else they would split into two groups that take turns. A
+    /// failed `fdatasync` poisons the log, as the kernel may have dropped the pages that it could not write.
     pub(crate) fn sync_through(&self, offset: u64) -> Result<()> {
         if self.durable() >= offset {
             return Ok(());
         }
-        let _leader = self.syncing.lock();
-        let durable = self.durable();
-        if durable >= offset {
-            return Ok(());
+        let mut group = self.syncing.group.lock();
+        group.waiting += 1;
+        self.syncing.joined.notify_one();
+        while group.has_leader && self.durable() < offset && self.check_poison().is_ok() {
+            self.syncing.synced.wait(&mut group);
         }
+        if self.durable() >= offset || self.check_poison().is_err() {
+            group.waiting -= 1;
+            drop(group);
+            return self.check_poison_below(offset);
+        }
+        group.has_leader = true;
+        let deadline = Instant::now() + (group.last_took / LINGER_SHARE).min(LINGER_MAX);
+        while group.waiting < group.last_size
+            && !self
+                .syncing
+                .joined
+                .wait_until(&mut group, deadline)
+                .timed_out()
+        {}
+        let size = group.waiting;
+        drop(group);
+
+        let started = Instant::now();
+        let synced = self.sync_committed();
+        let mut group = self.syncing.group.lock();
+        group.has_leader = false;
+        group.waiting -= 1;
+        group.last_size = size;
+        group.last_took = started.elapsed();
+        drop(group);
+        self.syncing.synced.notify_all();
+        synced
+    }
+
+    /// Durable already, or the log's failure.
+    fn check_poison_below(&self, offset: u64) -> Result<()> {
+        match self.durable() >= offset {
+            true => Ok(()),
+            false => self.check_poison(),
+        }
+    }
+
+    /// Syncs the segments of what is committed, and notes how far that is.
+    fn sync_committed(&self) -> Result<()> {
         self.check_poison()?;
         let committed = self.committed();
-        for segment in self.segments_between(durable, committed) {
-            self.poisoned(segment.sync())?;
+        for segment in self.segments_between(self.durable(), committed) {
+            self.sync_segment(&segment)?;
         }
-        self.durable.store(committed, Ordering::Release);
+        self.durable.fetch_max(committed, Ordering::AcqRel);
+        self.wake_durable();
+        Ok(())
+    }
+
+    /// One `fdatasync`. A failure poisons the log.
+    pub(crate) fn sync_segment(&self, segment: &Segment) -> Result<()> {
+        #[cfg(test)]
+        if self.options.has(super::tests::Planted::SkipSync) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        self.poisoned(segment.sync())?;
+        self.options.metrics.synced(started.elapsed());
         Ok(())
     }
 
     fn segments_between(&self, from: u64, to: u64) -> Vec<Arc<Segment>> {
         let segments = self.segments.read();
-        let first = segments.partition_point(|s| s.header.base_offset <= from);
+        let first = segments.partition_point(|s| s.base_offset <= from);
         segments
             .iter()
             .skip(first.saturating_sub(1))
-            .take_while(|s| s.header.base_offset < to)
+            .take_while(|s| s.base_offset < to)
             .cloned()
             .collect()
+    }
+
+    /// Wakes the futures whose offsets are durable; all of them when the log is poisoned.
+    pub(crate) fn wake_durable(&self) {
+        let durable = match self.check_poison() {
+            Ok(()) => self.durable(),
+            Err(_) => u64::MAX,
+        };
+        let mut wakers = self.syncing.wakers.lock();
+        for (_, waker) in wakers.extract_if(.., |(offset, _)| *offset <= durable) {
+            waker.wake();
+        }
+    }
+
+    /// Whether a future waits for durability.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.syncing.wakers.lock().is_empty()
+    }
+
+    /// Wakes everyone who waits for something of this log, as it was poisoned.
+    pub(crate) fn wake_all(&self) {
+        self.in_flight.wake();
+        drop(self.syncing.group.lock());
+        self.syncing.synced.notify_all();
+        self.wake_durable();
     }
 }
 
 impl Log {
-    /// Returns once everything below `offset` survives power loss.
+    /// Returns once everything below `offset`, which is committed, survives power loss.
     pub(crate) fn sync_through(&self, offset: u64) -> Result<()> {
         self.shared.sync_through(offset)
     }
+
+    /// As [`Log::sync_through`], without blocking a thread: the log's background thread syncs.
+    pub(crate) fn durable_through(&self, offset: u64) -> Durable<'_> {
+        Durable { log: self, offset }
+    }
 }
 
-/// The log's background thread; started when there is something for it to do.
+/// Ready once everything below an offset survives power loss.
 #[derive(Debug)]
-pub(crate) struct Syncer {
-    work: Arc<Work>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+#[must_use = "futures do nothing unless they are awaited"]
+pub(crate) struct Durable<'a> {
+    log: &'a Log,
+    offset: u64,
 }
 
-#[derive(Debug)]
-struct Work {
-    shared: Arc<Shared>,
-    queue: Mutex<Queue>,
-    wake: Condvar,
-}
+impl Future for Durable<'_> {
+    type Output = Result<()>;
 
-#[derive(Debug, Default)]
-struct Queue {
-    full: Vec<(Arc<Segment>, SegmentFooter)>,
-    stop: bool,
-}
-
-impl Syncer {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let syncer = Self {
-            work: Arc::new(Work {
-                shared,
-                queue: Mutex::default(),
-                wake: Condvar::new(),
-            }),
-            thread: Mutex::default(),
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let shared = &self.log.shared;
+        let done = || {
+            let is_done = shared.durable() >= self.offset || shared.check_poison().is_err();
+            is_done.then(|| Poll::Ready(shared.check_poison_below(self.offset)))
         };
-        if let Durability::Interval(_) = syncer.work.shared.options.durability {
-            syncer.start();
+        if let Some(ready) = done() {
+            return ready;
         }
-        syncer
-    }
-
-    fn start(&self) {
-        let mut thread = self.thread.lock();
-        if thread.is_some() {
-            return;
+        let waker = (self.offset, context.waker().clone());
+        shared.syncing.wakers.lock().push(waker);
+        // What became durable between the look and the registration woke nobody.
+        if let Some(ready) = done() {
+            return ready;
         }
-        let work = Arc::clone(&self.work);
-        let spawned = std::thread::Builder::new()
-            .name("alluvium-sync".to_owned())
-            .spawn(move || work.run());
-        match spawned {
-            Ok(handle) => *thread = Some(handle),
-            // Without the thread nothing is sealed or synced at intervals: promise nothing more.
-            Err(source) => {
-                let directory = &self.work.shared.options.directory;
-                let error = Error::io("start the syncing thread of", directory)(source);
-                let _ = self.work.shared.poisoned::<()>(Err(error));
-            }
+        match self.log.keeper.as_ref() {
+            Some(keeper) => keeper.sync_soon(),
+            None => return Poll::Ready(shared.sync_through(self.offset)),
         }
-    }
-
-    /// Leaves a full segment to be made durable and sealed.
-    pub(crate) fn seal(&self, segment: Arc<Segment>, footer: SegmentFooter) {
-        self.work.queue.lock().full.push((segment, footer));
-        self.work.wake.notify_one();
-        self.start();
-    }
-
-    /// Seals what is left and ends the thread.
-    pub(crate) fn stop(&self) {
-        self.work.queue.lock().stop = true;
-        self.work.wake.notify_one();
-        if let Some(thread) = self.thread.lock().take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the log's syncing thread panicked");
-        }
-    }
-}
-
-impl Work {
-    fn run(&self) {
-        loop {
-            let (full, stop) = self.wait();
-            // An error poisons the log, which is how the next append or wait learns of it.
-            let sealed = full
-                .into_iter()
-                .try_for_each(|(s, footer)| self.seal(&s, footer));
-            let synced = sealed.and_then(|()| match self.shared.options.durability {
-                Durability::Interval(_) => self.shared.sync_through(self.shared.committed()),
-                _ => Ok(()),
-            });
-            if stop || synced.is_err() {
-                return;
-            }
-        }
-    }
-
-    fn wait(&self) -> (Vec<(Arc<Segment>, SegmentFooter)>, bool) {
-        let mut queue = self.queue.lock();
-        if queue.full.is_empty() && !queue.stop {
-            match self.shared.options.durability {
-                Durability::Interval(interval) => {
-                    self.wake.wait_for(&mut queue, interval);
-                }
-                _ => self.wake.wait(&mut queue),
-            }
-        }
-        (std::mem::take(&mut queue.full), queue.stop)
-    }
-
-    fn seal(&self, segment: &Segment, footer: SegmentFooter) -> Result<()> {
-        if segment.footer().is_some() || segment.is_released() {
-            return Ok(());
-        }
-        self.shared.sync_through(footer.end_offset)?;
-        self.shared.poisoned(segment.seal(footer))
+        Poll::Pending
     }
 }

@@ -15,21 +15,29 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::append::{Log, LogOptions};
+use super::append::Log;
 use super::block::LogKind;
+use super::options::LogOptions;
 use super::segment::FRAMES_START;
 use crate::error::{Error, Result};
 use crate::log::Durability;
 
 const SEGMENT_BYTES: u64 = 64 << 10;
 
+/// A fault that a suite must notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Planted {
+    /// An `fdatasync` is left out.
+    SkipSync,
+    /// A frame counts as written before it is.
+    PublishEarly,
+}
+
 fn options(directory: &Path) -> LogOptions {
     LogOptions {
-        directory: directory.to_path_buf(),
-        table_id: Uuid::from_u128(1),
-        kind: LogKind::Raw,
         segment_bytes: SEGMENT_BYTES,
         durability: Durability::Buffered,
+        ..LogOptions::new(directory, "t", Uuid::from_u128(1), LogKind::Raw)
     }
 }
 
@@ -91,7 +99,7 @@ fn rows_get_the_offsets_from_zero_on_without_holes() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path()).unwrap();
     for start in [0, 10, 20] {
-        let appended = log.append(&numbers(start..start + 10), 1).unwrap();
+        let appended = log.append(&numbers(start..start + 10), 1, None).unwrap();
         assert_eq!(
             appended.base_offset..appended.end_offset,
             start as u64..start as u64 + 10
@@ -104,7 +112,7 @@ fn rows_get_the_offsets_from_zero_on_without_holes() {
 fn an_empty_batch_takes_no_offset() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path()).unwrap();
-    let appended = log.append(&numbers(0..0), 1).unwrap();
+    let appended = log.append(&numbers(0..0), 1, None).unwrap();
     assert_eq!((appended.base_offset, appended.end_offset), (0, 0));
     assert_eq!(read_all(&log).unwrap(), Vec::<i64>::new());
 }
@@ -113,7 +121,7 @@ fn an_empty_batch_takes_no_offset() {
 fn a_read_batch_lies_in_the_mapped_segment_and_outlives_its_release() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path()).unwrap();
-    log.append(&numbers(0..1000), 1).unwrap();
+    log.append(&numbers(0..1000), 1, None).unwrap();
     let frame = log.read_from(0).next_frame().unwrap().unwrap();
     let (first, second) = (
         frame.batch(schema()).unwrap(),
@@ -137,7 +145,7 @@ fn full_segments_are_sealed_and_reopened_without_a_gap() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path()).unwrap();
     for start in (0..40_000).step_by(1000) {
-        log.append(&numbers(start..start + 1000), 1).unwrap();
+        log.append(&numbers(start..start + 1000), 1, None).unwrap();
     }
     assert!(segments(dir.path()).len() > 4);
     drop(log);
@@ -150,7 +158,7 @@ fn full_segments_are_sealed_and_reopened_without_a_gap() {
         .filter(|s| s.footer().is_some())
         .count();
     assert_eq!(sealed, segments(dir.path()).len() - 1);
-    log.append(&numbers(40_000..40_001), 1).unwrap();
+    log.append(&numbers(40_000..40_001), 1, None).unwrap();
     assert_eq!(read_all(&log).unwrap(), (0..40_001).collect::<Vec<_>>());
 }
 
@@ -159,8 +167,8 @@ fn a_batch_larger_than_a_segment_gets_a_segment_of_its_size() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path()).unwrap();
     let many = 3 * SEGMENT_BYTES as i64 / 8;
-    log.append(&numbers(0..many), 1).unwrap();
-    log.append(&numbers(many..many + 1), 1).unwrap();
+    log.append(&numbers(0..many), 1, None).unwrap();
+    log.append(&numbers(many..many + 1), 1, None).unwrap();
     assert_eq!(read_all(&log).unwrap().len() as i64, many + 1);
     drop(log);
     assert_eq!(
@@ -174,7 +182,7 @@ fn a_reader_starts_at_the_frame_that_holds_the_offset() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path()).unwrap();
     for start in (0..20_000).step_by(100) {
-        log.append(&numbers(start..start + 100), 1).unwrap();
+        log.append(&numbers(start..start + 100), 1, None).unwrap();
     }
     let frame = log.read_from(12_345).next_frame().unwrap().unwrap();
     assert_eq!(
@@ -188,7 +196,7 @@ fn released_segments_are_gone_and_the_offsets_go_on() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path()).unwrap();
     for start in (0..40_000).step_by(1000) {
-        log.append(&numbers(start..start + 1000), 1).unwrap();
+        log.append(&numbers(start..start + 1000), 1, None).unwrap();
     }
     log.release(25_500).unwrap();
     let first = log.first_offset();
@@ -207,7 +215,7 @@ fn a_killed_log_has_everything_that_was_acknowledged() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path()).unwrap();
     for start in (0..20_000).step_by(500) {
-        log.append(&numbers(start..start + 500), 1).unwrap();
+        log.append(&numbers(start..start + 500), 1, None).unwrap();
     }
     kill(log);
     assert_eq!(
@@ -222,7 +230,7 @@ fn three_frames(dir: &Path) -> (PathBuf, u64, u64) {
     let mut positions = Vec::new();
     for start in [0, 10, 20] {
         positions.push(log.writer.lock().as_ref().unwrap().prefix.end_position);
-        log.append(&numbers(start..start + 10), 1).unwrap();
+        log.append(&numbers(start..start + 10), 1, None).unwrap();
     }
     let end = log.writer.lock().as_ref().unwrap().prefix.end_position;
     kill(log);
@@ -241,7 +249,10 @@ fn a_tail_cut_at_any_byte_costs_only_the_torn_frame() {
         fs::write(&path, &torn).unwrap();
         let log = open(dir.path()).unwrap();
         assert_eq!(log.committed(), 20, "cut at {cut}");
-        assert_eq!(log.append(&numbers(20..23), 1).unwrap().base_offset, 20);
+        assert_eq!(
+            log.append(&numbers(20..23), 1, None).unwrap().base_offset,
+            20
+        );
         assert_eq!(read_all(&log).unwrap(), (0..23).collect::<Vec<_>>());
     }
 }
@@ -260,7 +271,7 @@ fn what_was_cut_does_not_come_back_behind_a_new_frame_that_ends_where_it_begins(
     let mut positions = Vec::new();
     for _ in 0..3 {
         positions.push(log.writer.lock().as_ref().unwrap().prefix.end_position);
-        log.append(&texts(640), 1).unwrap();
+        log.append(&texts(640), 1, None).unwrap();
     }
     kill(log);
     let file = fs::OpenOptions::new()
@@ -275,7 +286,7 @@ fn what_was_cut_does_not_come_back_behind_a_new_frame_that_ends_where_it_begins(
         "the third frame was written after one that never was whole"
     );
     // The barrier of recovery takes 64 bytes, so this ends where the third frame lay.
-    log.append(&texts(640 - 64), 1).unwrap();
+    log.append(&texts(640 - 64), 1, None).unwrap();
     assert_eq!(
         log.writer.lock().as_ref().unwrap().prefix.end_position,
         positions[2]
@@ -305,15 +316,15 @@ fn damage_to_what_was_durable_is_reported_and_never_cut() {
 /// Reopens a log of ten rows, appends two frames of ten, and destroys the header of the first of them.
 fn second_session(dir: &Path, sync_between: bool) {
     let log = open(dir).unwrap();
-    log.append(&numbers(0..10), 1).unwrap();
+    log.append(&numbers(0..10), 1, None).unwrap();
     drop(log);
     let log = open(dir).unwrap();
     let position = log.writer.lock().as_ref().unwrap().prefix.end_position;
-    log.append(&numbers(10..20), 1).unwrap();
+    log.append(&numbers(10..20), 1, None).unwrap();
     if sync_between {
         log.sync_through(20).unwrap();
     }
-    log.append(&numbers(20..30), 1).unwrap();
+    log.append(&numbers(20..30), 1, None).unwrap();
     kill(log);
     let file = fs::OpenOptions::new()
         .write(true)
@@ -336,7 +347,7 @@ fn a_frame_behind_one_that_power_loss_took_never_comes_back() {
     let log = open(dir.path()).unwrap();
     assert_eq!(log.committed(), 10);
     for _ in 0..2 {
-        log.append(&numbers(10..20), 1).unwrap();
+        log.append(&numbers(10..20), 1, None).unwrap();
     }
     kill(log);
     assert_eq!(open(dir.path()).unwrap().committed(), 30);
@@ -364,7 +375,7 @@ fn a_record_that_looks_like_a_frame_is_not_taken_for_one() {
     let forged = header.to_bytes(0).repeat(64);
     let column = BinaryArray::from_iter_values([forged]);
     let batch = RecordBatch::try_from_iter([("b", Arc::new(column) as ArrayRef)]).unwrap();
-    log.append(&batch, 1).unwrap();
+    log.append(&batch, 1, None).unwrap();
     kill(log);
     let file = fs::OpenOptions::new()
         .write(true)
@@ -383,7 +394,7 @@ fn a_flipped_bit_in_a_sealed_segment_is_corruption_when_it_is_read() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path()).unwrap();
     for start in (0..20_000).step_by(1000) {
-        log.append(&numbers(start..start + 1000), 1).unwrap();
+        log.append(&numbers(start..start + 1000), 1, None).unwrap();
     }
     drop(log);
     let first = segments(dir.path())[0].clone();
@@ -402,7 +413,7 @@ fn a_missing_segment_is_corruption() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path()).unwrap();
     for start in (0..40_000).step_by(1000) {
-        log.append(&numbers(start..start + 1000), 1).unwrap();
+        log.append(&numbers(start..start + 1000), 1, None).unwrap();
     }
     drop(log);
     fs::remove_file(&segments(dir.path())[2]).unwrap();
@@ -413,12 +424,12 @@ fn a_missing_segment_is_corruption() {
 fn a_reader_of_another_process_sees_what_is_committed_and_repairs_nothing() {
     let dir = TempDir::new().unwrap();
     let writer = open(dir.path()).unwrap();
-    writer.append(&numbers(0..100), 1).unwrap();
+    writer.append(&numbers(0..100), 1, None).unwrap();
     let reader = Log::open_read_only(options(dir.path())).unwrap();
-    writer.append(&numbers(100..200), 1).unwrap();
+    writer.append(&numbers(100..200), 1, None).unwrap();
     assert_eq!(read_all(&reader).unwrap(), (0..100).collect::<Vec<_>>());
     assert!(matches!(
-        reader.append(&numbers(0..1), 1),
+        reader.append(&numbers(0..1), 1, None),
         Err(Error::Unavailable { .. })
     ));
     assert_eq!(read_all(&writer).unwrap().len(), 200);
@@ -429,7 +440,7 @@ fn rows_beyond_a_limit_are_cut_for_good() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path()).unwrap();
     for start in (0..40_000).step_by(1000) {
-        log.append(&numbers(start..start + 1000), 1).unwrap();
+        log.append(&numbers(start..start + 1000), 1, None).unwrap();
     }
     drop(log);
     for _ in 0..2 {
@@ -437,7 +448,7 @@ fn rows_beyond_a_limit_are_cut_for_good() {
         assert_eq!(read_all(&log).unwrap(), (0..13_000).collect::<Vec<_>>());
     }
     let log = open(dir.path()).unwrap();
-    log.append(&numbers(13_000..13_500), 1).unwrap();
+    log.append(&numbers(13_000..13_500), 1, None).unwrap();
     assert_eq!(read_all(&log).unwrap(), (0..13_500).collect::<Vec<_>>());
 }
 
@@ -445,7 +456,7 @@ fn rows_beyond_a_limit_are_cut_for_good() {
 fn sync_mode_acknowledges_what_is_durable_and_buffered_says_that_it_is_not() {
     let dir = TempDir::new().unwrap();
     let buffered = open(&dir.path().join("buffered")).unwrap();
-    buffered.append(&numbers(0..10), 1).unwrap();
+    buffered.append(&numbers(0..10), 1, None).unwrap();
     assert_eq!(buffered.durable(), 0);
     buffered.sync_through(10).unwrap();
     assert_eq!(buffered.durable(), 10);
@@ -453,7 +464,7 @@ fn sync_mode_acknowledges_what_is_durable_and_buffered_says_that_it_is_not() {
     let mut synced = options(&dir.path().join("sync"));
     synced.durability = Durability::Sync;
     let synced = Log::open(synced, 1, None).unwrap();
-    synced.append(&numbers(0..10), 1).unwrap();
+    synced.append(&numbers(0..10), 1, None).unwrap();
     assert_eq!(synced.durable(), 10);
 }
 
@@ -461,11 +472,14 @@ fn sync_mode_acknowledges_what_is_durable_and_buffered_says_that_it_is_not() {
 fn a_poisoned_log_takes_nothing_more_and_says_why() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path()).unwrap();
-    log.append(&numbers(0..10), 1).unwrap();
+    log.append(&numbers(0..10), 1, None).unwrap();
     let _ = log
         .shared
         .poisoned::<()>(Err(Error::invalid("disk", "on fire")));
-    let error = log.append(&numbers(10..20), 1).unwrap_err().to_string();
+    let error = log
+        .append(&numbers(10..20), 1, None)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("on fire"), "{error}");
     assert_eq!(read_all(&log).unwrap().len(), 10);
 }
@@ -589,8 +603,8 @@ proptest! {
         let slice = whole.slice(start, length.min(whole.num_rows() - start));
         let dir = TempDir::new().unwrap();
         let log = open(dir.path()).unwrap();
-        log.append(&whole, 1).unwrap();
-        log.append(&slice, 1).unwrap();
+        log.append(&whole, 1, None).unwrap();
+        log.append(&slice, 1, None).unwrap();
         let mut reader = log.read_from(0);
         for expected in [whole, slice].into_iter().filter(|b| b.num_rows() > 0) {
             let frame = reader.next_frame().unwrap().unwrap();
@@ -610,7 +624,7 @@ proptest! {
                 1 => { drop(log); log = open(dir.path()).unwrap(); }
                 2 => log.sync_through(log.committed()).unwrap(),
                 _ => {
-                    log.append(&numbers(next..next + rows), 1).unwrap();
+                    log.append(&numbers(next..next + rows), 1, None).unwrap();
                     next += rows;
                 }
             }

@@ -85,7 +85,7 @@ impl DeadLetters {
         columns.push(text(|f| &f.message));
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)
             .map_err(Error::arrow("build the dead letters"))?;
-        self.log.append(&batch, FIRST_SCHEMA_ID).map(drop)
+        self.log.append(&batch, FIRST_SCHEMA_ID, None).map(drop)
     }
 
     /// Makes what was appended durable.
@@ -128,13 +128,18 @@ fn settled(log: &Log, schema: &SchemaRef, tiered: u64) -> Result<(u64, Vec<Recor
     Ok((end, batches))
 }
 
+/// How the dead letters of the table in a directory are kept.
 fn options(directory: &Path, table_id: Uuid) -> LogOptions {
+    let table = directory.file_name().unwrap_or_default().to_string_lossy();
     LogOptions {
-        directory: directory.join(LogKind::Dead.directory()),
-        table_id,
-        kind: LogKind::Dead,
         segment_bytes: SEGMENT_BYTES,
         durability: Durability::Buffered,
+        ..LogOptions::new(
+            &directory.join(LogKind::Dead.directory()),
+            &table,
+            table_id,
+            LogKind::Dead,
+        )
     }
 }
 

@@ -82,6 +82,10 @@ impl Work {
     fn run(&self) {
         while let Some(tables) = self.next_look() {
             for table in tables {
+                // What is kept for its age grows too old without anything being tiered.
+                if let Err(error) = table.raw.release_tiered(false) {
+                    tracing::warn!(table = table.name, %error, "cannot release a segment");
+                }
                 if table.tierer.claim(&table.raw, self.in_background) {
                     self.begin_round(table);
                 }

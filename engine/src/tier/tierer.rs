@@ -125,7 +125,7 @@ impl Tierer {
         let oldest = raw.read_from(from).next_frame().ok().flatten();
         let age_us = oldest.map_or(i64::MAX, |f| now_us().saturating_sub(f.header.timestamp_us));
         age_us >= i64::try_from(settings.freshness.as_micros()).unwrap_or(i64::MAX)
-            || raw.bytes_from(from) >= settings.round_bytes
+            || raw.bytes_from(from) >= settings.round_bytes_effective()
     }
 
     /// Runs rounds until what was committed when this was called is in the lake, and tells who waits.

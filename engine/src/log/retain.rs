@@ -1,0 +1,143 @@
+//! What a log holds, and which of it may go.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::append::{Log, now_us};
+use super::pool::Pool;
+use super::reader::LogReader;
+use super::segment::{FRAMES_START, Segment};
+use crate::error::Result;
+use crate::metrics::LogSnapshot;
+
+impl Log {
+    /// A reader of the committed frames from an offset on.
+    pub(crate) fn read_from(&self, offset: u64) -> LogReader {
+        LogReader::new(Arc::clone(&self.shared), offset)
+    }
+
+    /// One past the last offset that readers see.
+    pub(crate) fn committed(&self) -> u64 {
+        self.shared.committed()
+    }
+
+    /// One past the last offset that is known to survive power loss.
+    pub(crate) fn durable(&self) -> u64 {
+        self.shared.durable()
+    }
+
+    /// The first offset that is still in the log.
+    pub(crate) fn first_offset(&self) -> u64 {
+        let segments = self.shared.segments.read();
+        segments.first().map_or(0, |s| s.base_offset)
+    }
+
+    /// Whether the log was opened beside its writer.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.keeper.is_none()
+    }
+
+    /// How many segments there are, and their files' bytes.
+    pub(crate) fn size(&self) -> (usize, u64) {
+        let segments = self.shared.segments.read();
+        let bytes = segments.iter().map(|s| s.header.capacity).sum();
+        (segments.len(), bytes)
+    }
+
+    /// About how many bytes of frames hold the rows from an offset on: whole segments are counted as they
+    /// are, the one that the offset is in by its share of the rows.
+    pub(crate) fn bytes_from(&self, offset: u64) -> u64 {
+        let segments = self.shared.segments.read();
+        let committed = self.committed();
+        let ends = segments.iter().skip(1).map(|s| s.base_offset);
+        let bytes = segments
+            .iter()
+            .zip(ends.chain([committed]))
+            .map(|(segment, end)| {
+                let base = segment.base_offset;
+                let rows = end.saturating_sub(base);
+                let wanted = end.saturating_sub(base.max(offset));
+                let used = match segment.footer() {
+                    Some(footer) => footer.length,
+                    None if end == committed => self.shared.position.load(Ordering::Relaxed),
+                    None => segment.frames_end(),
+                };
+                let used = u128::from(used.saturating_sub(FRAMES_START));
+                (used * u128::from(wanted) / u128::from(rows.max(1))) as u64
+            });
+        bytes.sum()
+    }
+
+    /// How many spare segments there are.
+    pub(crate) fn spares(&self) -> usize {
+        self.pool.as_ref().map_or(0, Pool::spares)
+    }
+
+    /// The sequence of a producer's newest batch.
+    pub(crate) fn last_sequence(&self, producer: u64) -> Option<u64> {
+        let slot = self.writer.lock();
+        slot.as_ref()?.producers.last_sequence(producer)
+    }
+
+    /// What the log has counted.
+    pub(crate) fn metrics(&self) -> LogSnapshot {
+        let metrics = &self.shared.options.metrics;
+        metrics.backlog(self.bytes_from(self.tiered.load(Ordering::Acquire)));
+        metrics.snapshot()
+    }
+
+    /// Notes that everything below an offset is tiered, and lets go of the segments that nothing holds any
+    /// longer: sealed, tiered, out of retention. Their files are kept for reuse, as many as the options say.
+    pub(crate) fn release(&self, tiered: u64) -> Result<()> {
+        self.tiered.fetch_max(tiered, Ordering::AcqRel);
+        if let Some(keeper) = &self.keeper {
+            // Only what is sealed can go, and that happens in the background.
+            keeper.settle();
+        }
+        self.release_tiered(false)
+    }
+
+    /// As [`Log::release`], with what is known to be tiered; `for_room` whatever the retention.
+    pub(crate) fn release_tiered(&self, for_room: bool) -> Result<()> {
+        let Some(pool) = &self.pool else {
+            return Ok(());
+        };
+        let tiered = self.tiered.load(Ordering::Acquire);
+        loop {
+            let segment = {
+                let mut segments = self.shared.segments.write();
+                match self.may_release(&segments, tiered, for_room) {
+                    true => segments.remove(0),
+                    false => return Ok(()),
+                }
+            };
+            pool.retire(segment)?;
+        }
+    }
+
+    /// Whether the first of the segments may go.
+    fn may_release(&self, segments: &[Arc<Segment>], tiered: u64, for_room: bool) -> bool {
+        let Some(footer) = segments.first().and_then(|first| first.footer()) else {
+            return false;
+        };
+        if segments.len() < 2 || footer.end_offset > tiered {
+            return false;
+        }
+        let retention = self.shared.options.retention;
+        let is_kept_by_age = retention.age.map(|age| {
+            let age_us = now_us().saturating_sub(footer.timestamp_us_max).max(0);
+            Duration::from_micros(age_us.unsigned_abs()) < age
+        });
+        let is_kept_by_size = retention.bytes.map(|limit| {
+            let ends = segments.iter().skip(1).map(|s| s.base_offset);
+            let tiered_segments = segments.iter().zip(ends).filter(|(_, end)| *end <= tiered);
+            tiered_segments.map(|(s, _)| s.header.capacity).sum::<u64>() <= limit
+        });
+        let is_kept = match (is_kept_by_age, is_kept_by_size) {
+            (None, None) => false,
+            (age, size) => age.unwrap_or(true) && size.unwrap_or(true),
+        };
+        for_room || !is_kept
+    }
+}

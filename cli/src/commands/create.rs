@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use alluvium::transform::parse_transforms_toml;
-use alluvium::{Durability, StoreOptions, TableOptions};
+use alluvium::{Durability, StoreOptions, TableOptions, WhenFull};
 use arrow::datatypes::Field;
 
 use crate::args::{parse_bytes, parse_durability, parse_duration, parse_pair};
@@ -53,6 +53,20 @@ pub(crate) struct Args {
     /// The size of a segment file, which a table's log has at least one of: 128MiB by default
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     segment_size: Option<u64>,
+    /// The bytes that the table's log may take on disk; no limit but the disk's by default
+    ///
+    /// A log that is full takes no more rows before tiering has made room; nothing is dropped.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    max_log_size: Option<u64>,
+    /// How long an append waits for room in a full log before it fails; 0s: not at all. 60s by default
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    wait_when_full: Option<Duration>,
+    /// Keep rows in the log, though they are tiered, until they are that old
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    retain_age: Option<Duration>,
+    /// Keep tiered segments of that many bytes in the log at most
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    retain_size: Option<u64>,
     /// The rows' __bucket in the lake, which tells tables apart that share one dataset
     #[arg(long, value_name = "N", default_value_t = 0)]
     bucket: i32,
@@ -100,6 +114,21 @@ impl Args {
         }
         if let Some(durability) = self.durability {
             options = options.durability(durability);
+        }
+        if let Some(bytes) = self.max_log_size {
+            options = options.max_log_bytes(bytes);
+        }
+        if let Some(patience) = self.wait_when_full {
+            options = options.when_full(match patience.is_zero() {
+                true => WhenFull::Fail,
+                false => WhenFull::Block(patience),
+            });
+        }
+        if let Some(age) = self.retain_age {
+            options = options.retain_age(age);
+        }
+        if let Some(bytes) = self.retain_size {
+            options = options.retain_bytes(bytes);
         }
 
         let store = StoreOptions::new()

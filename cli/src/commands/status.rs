@@ -82,7 +82,7 @@ fn print(all: &[TableStatus], output: &mut Output) -> Outcome {
             count(status.filtered),
             lag(status),
             count(status.segments as u64),
-            bytes(status.log_bytes),
+            log(status),
             status
                 .lake_version
                 .map_or_else(|| "none yet".to_owned(), |version| version.to_string()),
@@ -104,6 +104,14 @@ fn print(all: &[TableStatus], output: &mut Output) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// The log's bytes, and how many it may have.
+fn log(status: &TableStatus) -> String {
+    match status.max_log_bytes {
+        None => bytes(status.log_bytes),
+        Some(limit) => format!("{} of {}", bytes(status.log_bytes), bytes(limit)),
+    }
 }
 
 fn lag(status: &TableStatus) -> String {

@@ -264,7 +264,7 @@ impl Log {
             payload_checksum: encoded.payload_checksum,
             row_count: encoded.row_count,
             schema_id,
-            flags: encoded.flags(),
+            flags: encoded.flags,
         };
         let position = writer.prefix.end_position;
         writer.prefix.add(&header);

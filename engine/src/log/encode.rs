@@ -1,17 +1,26 @@
-//! A record batch as an Arrow IPC message whose body is gathered from the batch's own buffers.
+//! A record batch as Arrow IPC messages whose bodies are gathered from the batch's own buffers.
 //!
-//! The message is the one that Arrow's own writer makes (<https://arrow.apache.org/docs/format/Columnar.html>,
-//! "Encapsulated message format"), uncompressed, every buffer 64-byte aligned. What has to be copied:
-//! null bitmaps and booleans that don't start on a byte, and the offsets of sliced strings and lists,
-//! which IPC wants to start at zero.
+//! A dictionary message per dictionary column, in the order of a depth-first walk (which also numbers them), then
+//! the record batch message. They are the ones that Arrow's own writer makes
+//! (<https://arrow.apache.org/docs/format/Columnar.html>, "Encapsulated message format"), uncompressed, every
+//! buffer 64-byte aligned. What has to be copied: null bitmaps and booleans that don't start on a byte, the
+//! offsets of sliced strings and lists, which IPC wants to start at zero, and what few views or keys use of
+//! large buffers or dictionaries.
 
+use std::collections::HashMap;
 use std::io::IoSlice;
 
-use arrow_array::{Array, RecordBatch};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{BinaryViewType, ByteViewType, StringViewType};
+use arrow_array::{Array, GenericByteViewArray, RecordBatch, make_array};
 use arrow_buffer::{ArrowNativeType, Buffer, ToByteSlice};
 use arrow_data::ArrayData;
-use arrow_ipc::{FieldNode, MessageBuilder, MessageHeader, MetadataVersion, RecordBatchBuilder};
-use arrow_schema::{ArrowError, DataType, Schema};
+use arrow_data::transform::MutableArrayData;
+use arrow_ipc::{
+    DictionaryBatchBuilder, FieldNode, MessageBuilder, MessageHeader, MetadataVersion,
+    RecordBatchBuilder,
+};
+use arrow_schema::{ArrowError, DataType};
 use flatbuffers::FlatBufferBuilder;
 
 use super::frame::{FLAG_PRODUCER, FRAME_ALIGNMENT, PAYLOAD_BYTES_MAX};
@@ -19,21 +28,26 @@ use super::producers::Source;
 use crate::error::{Error, Result};
 
 const PADDING: [u8; FRAME_ALIGNMENT] = [0; FRAME_ALIGNMENT];
-const CONTINUATION: [u8; 4] = [0xff; 4];
+/// What begins every message.
+pub(super) const CONTINUATION: [u8; 4] = [0xff; 4];
+/// View buffers and dictionaries up to this size are written whole, whatever part of them is used.
+const COMPACTED_BYTES_MIN: usize = 4 << 10;
+/// Larger ones are compacted when they are more than so many times what is used.
+const COMPACTED_RATIO: usize = 2;
 
-/// A batch ready to be written: the message's metadata and the pieces of its body, with its checksum.
+/// A batch ready to be written: the pieces of its messages, with their checksum.
 #[derive(Debug)]
 pub(crate) struct EncodedBatch {
-    source: Option<[u8; FRAME_ALIGNMENT]>,
-    metadata: Vec<u8>,
-    body: Vec<Buffer>,
+    parts: Vec<Buffer>,
+    /// The flags of the frame that holds the batch.
+    pub(crate) flags: u16,
     pub(crate) payload_length: u32,
     pub(crate) payload_checksum: u32,
     pub(crate) row_count: u32,
 }
 
 impl EncodedBatch {
-    /// Encodes a batch. Fails when a column's type is not one of [`check_schema`]'s, or the batch is too large.
+    /// Encodes a batch. Fails when a column's type cannot be stored, or the batch is too large.
     pub(crate) fn new(batch: &RecordBatch, source: Option<Source>) -> Result<Self> {
         let row_count = u32::try_from(batch.num_rows())
             .map_err(|_| Error::invalid("batch", "has more than 4,294,967,295 rows; split it"))?;
@@ -43,10 +57,19 @@ impl EncodedBatch {
                 .array(&column.to_data())
                 .map_err(Error::arrow("encode the batch"))?;
         }
-        let metadata = gather.metadata(batch.num_rows());
-        let source = source.map(Source::to_block);
-        let source_bytes = source.map_or(0, |block| block.len() as u64);
-        let bytes = source_bytes + metadata.len() as u64 + gather.length;
+        let mut parts = Vec::new();
+        parts.extend(source.map(|source| Buffer::from(source.to_block().as_slice())));
+        for (id, values) in std::mem::take(&mut gather.dictionaries)
+            .iter_mut()
+            .enumerate()
+        {
+            values.gather.message(values.count, Some(id), &mut parts);
+        }
+        gather.message(batch.num_rows(), None, &mut parts);
+        let bytes = parts
+            .iter()
+            .map(|part| part.len().next_multiple_of(FRAME_ALIGNMENT) as u64)
+            .sum();
         if bytes > PAYLOAD_BYTES_MAX {
             return Err(Error::RecordTooLarge {
                 bytes,
@@ -54,23 +77,14 @@ impl EncodedBatch {
             });
         }
         let mut encoded = Self {
-            source,
-            metadata,
-            body: gather.parts,
+            flags: source.map_or(0, |_| FLAG_PRODUCER),
+            parts,
             payload_length: bytes as u32,
             payload_checksum: 0,
             row_count,
         };
         encoded.payload_checksum = encoded.checksum();
         Ok(encoded)
-    }
-
-    /// The flags of the batch's frame.
-    pub(crate) fn flags(&self) -> u16 {
-        match self.source {
-            Some(_) => FLAG_PRODUCER,
-            None => 0,
-        }
     }
 
     fn checksum(&self) -> u32 {
@@ -83,46 +97,14 @@ impl EncodedBatch {
 
     /// The payload's pieces in order, padding included.
     pub(crate) fn slices(&self) -> impl Iterator<Item = IoSlice<'_>> {
-        let body = self.body.iter().flat_map(|part| {
-            let padding = PADDING.get(..padding_of(part.len())).unwrap_or_default();
-            [part.as_slice(), padding]
-        });
-        let source = self.source.iter().map(|block| block.as_slice());
-        source
-            .chain(std::iter::once(self.metadata.as_slice()))
-            .chain(body)
+        self.parts
+            .iter()
+            .flat_map(|part| {
+                let padding = PADDING.get(..padding_of(part.len())).unwrap_or_default();
+                [part.as_slice(), padding]
+            })
             .filter(|slice| !slice.is_empty())
             .map(IoSlice::new)
-    }
-}
-
-/// Refuses a schema with a column that a frame cannot hold.
-pub(crate) fn check_schema(schema: &Schema) -> Result<()> {
-    for field in schema.fields() {
-        if let Some(unsupported) = unsupported_in(field.data_type()) {
-            return Err(Error::invalid(
-                format!("column {:?}", field.name()),
-                format!("type {unsupported} cannot be stored; cast it to its value type"),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// The first type within `data_type` that [`Gather`] cannot write.
-fn unsupported_in(data_type: &DataType) -> Option<&DataType> {
-    match data_type {
-        DataType::Dictionary(..)
-        | DataType::Union(..)
-        | DataType::RunEndEncoded(..)
-        | DataType::ListView(_)
-        | DataType::LargeListView(_) => Some(data_type),
-        DataType::List(field)
-        | DataType::LargeList(field)
-        | DataType::FixedSizeList(field, _)
-        | DataType::Map(field, _) => unsupported_in(field.data_type()),
-        DataType::Struct(fields) => fields.iter().find_map(|f| unsupported_in(f.data_type())),
-        _ => None,
     }
 }
 
@@ -138,6 +120,13 @@ struct Gather {
     variadic_counts: Vec<i64>,
     parts: Vec<Buffer>,
     length: u64,
+    dictionaries: Vec<Dictionary>,
+}
+
+/// The values of a dictionary column.
+struct Dictionary {
+    count: usize,
+    gather: Gather,
 }
 
 impl Gather {
@@ -173,7 +162,9 @@ impl Gather {
             }
             DataType::Utf8 | DataType::Binary => self.byte_array::<i32>(data),
             DataType::LargeUtf8 | DataType::LargeBinary => self.byte_array::<i64>(data),
-            DataType::Utf8View | DataType::BinaryView => self.views(data),
+            DataType::Utf8View => self.views::<StringViewType>(data),
+            DataType::BinaryView => self.views::<BinaryViewType>(data),
+            DataType::Dictionary(keys, _) => self.dictionary(data, keys),
             DataType::List(_) | DataType::Map(..) => self.list::<i32>(data),
             DataType::LargeList(_) => self.list::<i64>(data),
             DataType::FixedSizeList(_, size) => {
@@ -221,8 +212,10 @@ impl Gather {
         self.array(&child)
     }
 
-    fn views(&mut self, data: &ArrayData) -> Result<(), ArrowError> {
+    fn views<T: ByteViewType>(&mut self, data: &ArrayData) -> Result<(), ArrowError> {
         const VIEW_BYTES: usize = 16;
+        let compacted = compact_views::<T>(data);
+        let data = compacted.as_ref().unwrap_or(data);
         self.fixed_width(data, VIEW_BYTES)?;
         for values in data.buffers().iter().skip(1) {
             self.buffer(values.clone());
@@ -231,8 +224,34 @@ impl Gather {
         Ok(())
     }
 
-    /// The encapsulated message up to its body: continuation, length, flatbuffer, padding.
-    fn metadata(&self, row_count: usize) -> Vec<u8> {
+    fn dictionary(&mut self, data: &ArrayData, keys: &DataType) -> Result<(), ArrowError> {
+        let width = keys.primitive_width().ok_or_else(|| missing("keys"))?;
+        let values = first_child(data)?;
+        // No more values are used than there are keys.
+        let sparse = values.len() > COMPACTED_RATIO * data.len();
+        let values = if sparse && values.get_slice_memory_size()? > COMPACTED_BYTES_MIN {
+            let (keys, values) = compact_dictionary(data, values, width)?;
+            self.buffer(keys);
+            values
+        } else {
+            self.fixed_width(data, width)?;
+            values.clone()
+        };
+        let mut gather = Gather::default();
+        gather.array(&values)?;
+        if !gather.dictionaries.is_empty() {
+            let reason = "a dictionary of dictionaries";
+            return Err(ArrowError::NotYetImplemented(reason.into()));
+        }
+        self.dictionaries.push(Dictionary {
+            count: values.len(),
+            gather,
+        });
+        Ok(())
+    }
+
+    /// Adds the encapsulated message to `parts`: of the dictionary of that id, or else of a record batch.
+    fn message(&mut self, row_count: usize, dictionary: Option<usize>, parts: &mut Vec<Buffer>) {
         let mut builder = FlatBufferBuilder::new();
         let buffers = builder.create_vector(&self.buffers);
         let nodes = builder.create_vector(&self.nodes);
@@ -245,25 +264,78 @@ impl Gather {
         if let Some(variadic) = variadic {
             batch.add_variadicBufferCounts(variadic);
         }
-        let batch = batch.finish().as_union_value();
+        let batch = batch.finish();
+        let (kind, header) = match dictionary {
+            None => (MessageHeader::RecordBatch, batch.as_union_value()),
+            Some(id) => {
+                let mut dictionary = DictionaryBatchBuilder::new(&mut builder);
+                dictionary.add_id(id as i64);
+                dictionary.add_data(batch);
+                let dictionary = dictionary.finish();
+                (MessageHeader::DictionaryBatch, dictionary.as_union_value())
+            }
+        };
         let mut message = MessageBuilder::new(&mut builder);
         message.add_version(MetadataVersion::V5);
-        message.add_header_type(MessageHeader::RecordBatch);
+        message.add_header_type(kind);
         message.add_bodyLength(self.length as i64);
-        message.add_header(batch);
+        message.add_header(header);
         let message = message.finish();
         builder.finish(message, None);
-
-        let flatbuffer = builder.finished_data();
-        let prefix = CONTINUATION.len() + size_of::<i32>();
-        let padded = (prefix + flatbuffer.len()).next_multiple_of(FRAME_ALIGNMENT);
-        let mut bytes = Vec::with_capacity(padded);
-        bytes.extend_from_slice(&CONTINUATION);
-        bytes.extend_from_slice(&((padded - prefix) as i32).to_le_bytes());
-        bytes.extend_from_slice(flatbuffer);
-        bytes.resize(padded, 0);
-        bytes
+        parts.push(encapsulated(builder.finished_data()));
+        parts.append(&mut self.parts);
     }
+}
+
+/// A message up to its body: continuation, length, flatbuffer, padding.
+fn encapsulated(flatbuffer: &[u8]) -> Buffer {
+    let prefix = CONTINUATION.len() + size_of::<i32>();
+    let padded = (prefix + flatbuffer.len()).next_multiple_of(FRAME_ALIGNMENT);
+    let mut bytes = Vec::with_capacity(padded);
+    bytes.extend_from_slice(&CONTINUATION);
+    bytes.extend_from_slice(&((padded - prefix) as i32).to_le_bytes());
+    bytes.extend_from_slice(flatbuffer);
+    bytes.resize(padded, 0);
+    Buffer::from_vec(bytes)
+}
+
+/// The views with buffers of their own, if those they share are much larger than what they see of them.
+fn compact_views<T: ByteViewType>(data: &ArrayData) -> Option<ArrayData> {
+    let held: usize = data.buffers().iter().skip(1).map(Buffer::len).sum();
+    if held <= COMPACTED_BYTES_MIN {
+        return None;
+    }
+    let array = GenericByteViewArray::<T>::from(data.clone());
+    let seen = array.total_buffer_bytes_used();
+    (held > COMPACTED_RATIO * seen).then(|| array.gc().into_data())
+}
+
+/// The keys, `width` bytes each, of a dictionary that holds only the values that they use, and those values.
+fn compact_dictionary(
+    data: &ArrayData,
+    values: &ArrayData,
+    width: usize,
+) -> Result<(Buffer, ArrayData), ArrowError> {
+    let array = make_array(data.clone());
+    let dictionary = array
+        .as_any_dictionary_opt()
+        .ok_or_else(|| missing("dictionary"))?;
+    let mut used = MutableArrayData::new(vec![values], false, data.len());
+    let mut compacted = HashMap::new();
+    let mut keys = Vec::with_capacity(data.len() * width);
+    for (row, old) in dictionary.normalized_keys().into_iter().enumerate() {
+        let new = if data.is_null(row) {
+            0
+        } else {
+            let next = compacted.len();
+            *compacted.entry(old).or_insert_with(|| {
+                used.extend(0, old, old + 1);
+                next
+            })
+        };
+        keys.extend(new.to_le_bytes().into_iter().take(width));
+    }
+    Ok((Buffer::from_vec(keys), used.freeze()))
 }
 
 /// The offsets of a string or list array from zero on, and the range of values that they span.

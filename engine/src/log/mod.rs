@@ -1,6 +1,6 @@
 //! The log: an append-only sequence of Arrow record batches in preallocated, memory-mapped segments.
 //!
-//! Imports run one way: [`frame`] ◀ [`block`], [`encode`], [`decode`], [`producers`], [`storage`] ◀ [`segment`],
+//! Imports run one way: [`frame`] ◀ [`block`], [`types`], [`encode`], [`decode`], [`producers`], [`storage`] ◀ [`segment`],
 //! [`spare`] ◀ [`recovery`], [`pool`] ◀ [`append`] with [`writer`], [`publish`], [`sync`], [`keeper`], [`retain`]
 //! and [`reader`] ◀ [`open`]. The log knows nothing of transforms, tables or Lance.
 
@@ -26,14 +26,17 @@ pub(crate) mod storage;
 pub(crate) mod sync;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_types;
+pub(crate) mod types;
 pub(crate) mod writer;
 
 pub(crate) use append::{Log, now_us};
 pub(crate) use block::LogKind;
-pub(crate) use encode::check_schema;
 pub use options::{Durability, WhenFull};
 pub(crate) use options::{LogOptions, Retention};
 pub(crate) use producers::Source;
 pub(crate) use reader::Frame;
 pub use rows::{LogRows, LoggedBatch};
 pub(crate) use storage::{create_directory, sync_directory};
+pub(crate) use types::check_schema;

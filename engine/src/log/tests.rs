@@ -5,9 +5,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::builder::{
-    FixedSizeListBuilder, Float32Builder, Int32Builder, ListBuilder, MapBuilder, StringBuilder,
-};
 use arrow_array::types::Int64Type;
 use arrow_array::*;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -484,134 +481,8 @@ fn a_poisoned_log_takes_nothing_more_and_says_why() {
     assert_eq!(read_all(&log).unwrap().len(), 10);
 }
 
-/// One column of every kind that a frame holds, with nulls.
-fn every_type(rows: i32) -> RecordBatch {
-    let keep = |i: i32| (i % 3 != 1).then_some(i);
-    let mut list = ListBuilder::new(Int32Builder::new());
-    let mut vectors = FixedSizeListBuilder::new(Float32Builder::new(), 4);
-    let mut map = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
-    for i in 0..rows {
-        for j in 0..i % 4 {
-            list.values().append_value(j);
-            map.keys().append_value(j.to_string());
-            map.values().append_value(j);
-        }
-        list.append(keep(i).is_some());
-        map.append(true).unwrap();
-        for j in 0..4 {
-            vectors.values().append_value((i * j) as f32);
-        }
-        vectors.append(keep(i).is_some());
-    }
-    let text = |i: i32| keep(i).map(|i| format!("row {i} is long enough for a view buffer"));
-    let inner: ArrayRef = Arc::new((0..rows).map(keep).collect::<Int32Array>());
-    let columns: Vec<(&str, ArrayRef)> = vec![
-        ("null", Arc::new(NullArray::new(rows as usize))),
-        (
-            "bool",
-            Arc::new(
-                (0..rows)
-                    .map(|i| keep(i).map(|i| i % 2 == 0))
-                    .collect::<BooleanArray>(),
-            ),
-        ),
-        (
-            "int8",
-            Arc::new(
-                (0..rows)
-                    .map(|i| keep(i).map(|i| i as i8))
-                    .collect::<Int8Array>(),
-            ),
-        ),
-        (
-            "float64",
-            Arc::new(
-                (0..rows)
-                    .map(|i| keep(i).map(f64::from))
-                    .collect::<Float64Array>(),
-            ),
-        ),
-        (
-            "decimal",
-            Arc::new(
-                (0..rows)
-                    .map(|i| keep(i).map(i128::from))
-                    .collect::<Decimal128Array>(),
-            ),
-        ),
-        (
-            "time",
-            Arc::new(
-                (0..rows)
-                    .map(|i| keep(i).map(i64::from))
-                    .collect::<TimestampMicrosecondArray>()
-                    .with_timezone("UTC"),
-            ),
-        ),
-        (
-            "utf8",
-            Arc::new((0..rows).map(text).collect::<StringArray>()),
-        ),
-        (
-            "large_utf8",
-            Arc::new((0..rows).map(text).collect::<LargeStringArray>()),
-        ),
-        (
-            "view",
-            Arc::new((0..rows).map(text).collect::<StringViewArray>()),
-        ),
-        (
-            "binary",
-            Arc::new(
-                (0..rows)
-                    .map(|i| text(i).map(String::into_bytes))
-                    .collect::<BinaryArray>(),
-            ),
-        ),
-        (
-            "fixed",
-            Arc::new(
-                FixedSizeBinaryArray::try_from_sparse_iter_with_size(
-                    (0..rows).map(|i| keep(i).map(i32::to_le_bytes)),
-                    4,
-                )
-                .unwrap(),
-            ),
-        ),
-        ("list", Arc::new(list.finish())),
-        ("vector", Arc::new(vectors.finish())),
-        ("map", Arc::new(map.finish())),
-        (
-            "struct",
-            Arc::new(StructArray::from(vec![(
-                Arc::new(Field::new("inner", DataType::Int32, true)),
-                inner,
-            )])),
-        ),
-    ];
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true)))
-        .unwrap()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
-
-    #[test]
-    fn every_type_reads_back_equal_whole_and_sliced(rows in 0i32..200, start in 0usize..200, length in 0usize..200) {
-        let whole = every_type(rows);
-        let start = start.min(whole.num_rows());
-        let slice = whole.slice(start, length.min(whole.num_rows() - start));
-        let dir = TempDir::new().unwrap();
-        let log = open(dir.path()).unwrap();
-        log.append(&whole, 1, None).unwrap();
-        log.append(&slice, 1, None).unwrap();
-        let mut reader = log.read_from(0);
-        for expected in [whole, slice].into_iter().filter(|b| b.num_rows() > 0) {
-            let frame = reader.next_frame().unwrap().unwrap();
-            prop_assert_eq!(frame.batch(expected.schema()).unwrap(), expected);
-        }
-        prop_assert!(reader.next_frame().unwrap().is_none());
-    }
 
     #[test]
     fn any_sequence_of_appends_syncs_and_kills_reads_back_in_order(steps in proptest::collection::vec((0u8..10, 1i64..2000), 1..40)) {

@@ -62,9 +62,11 @@
 
 mod error;
 mod log;
+mod rows;
 
 pub use error::{Cause, Error, Result};
 pub use log::Durability;
+pub use rows::Value;
 
 #[cfg(feature = "lake")]
 mod catalog;

@@ -69,6 +69,8 @@ pub use log::Durability;
 pub use rows::Value;
 
 #[cfg(feature = "lake")]
+mod appender;
+#[cfg(feature = "lake")]
 mod catalog;
 #[cfg(feature = "lake")]
 mod executor;
@@ -93,6 +95,8 @@ pub mod transform;
 #[cfg(feature = "lake")]
 mod verify;
 
+#[cfg(feature = "lake")]
+pub use appender::{Appender, AppenderOptions};
 #[cfg(feature = "lake")]
 pub use options::{StoreOptions, TableOptions};
 #[cfg(feature = "lake")]

@@ -321,9 +321,7 @@ impl Shared {
                 .fetch_sub(batch.num_rows() as u64, Ordering::Release);
             unwritten.pop_front();
         }
-        if last.is_some() {
-            self.gathered.lock().retry_at = None;
-        }
+        self.gathered.lock().retry_at = None;
         Ok(last)
     }
 

@@ -1,5 +1,6 @@
 //! What a program that gives rows one by one relies on.
 
+#![cfg(feature = "lake")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

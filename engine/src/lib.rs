@@ -63,11 +63,15 @@
 mod error;
 mod log;
 mod metrics;
+mod rows;
 
 pub use self::metrics::{LatencySnapshot, LogSnapshot};
 pub use error::{Cause, Error, Result};
 pub use log::{Durability, LogRows, LoggedBatch, WhenFull};
+pub use rows::Value;
 
+#[cfg(feature = "lake")]
+mod appender;
 #[cfg(feature = "lake")]
 mod catalog;
 #[cfg(feature = "lake")]
@@ -93,6 +97,8 @@ pub mod transform;
 #[cfg(feature = "lake")]
 mod verify;
 
+#[cfg(feature = "lake")]
+pub use appender::{Appender, AppenderOptions};
 #[cfg(feature = "lake")]
 pub use options::{StoreOptions, TableOptions};
 #[cfg(feature = "lake")]

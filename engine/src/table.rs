@@ -196,7 +196,16 @@ impl Table {
         self.inner.raw.metrics()
     }
 
-    fn check_batch(&self, batch: &RecordBatch) -> Result<()> {
+    /// Gathers single rows and small batches into frames; see [`Appender`](crate::Appender). Best one to a table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for options that cannot be, [`Error::Unavailable`] when the store is open read-only.
+    pub fn appender(&self, options: crate::AppenderOptions) -> Result<crate::Appender> {
+        crate::Appender::new(self.clone(), options)
+    }
+
+    pub(crate) fn check_batch(&self, batch: &RecordBatch) -> Result<()> {
         let context = &self.inner.tierer.context;
         match mismatch(&context.schema, batch) {
             None => Ok(()),

@@ -7,7 +7,7 @@ use alluvium::Durability;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    create, dead_letters, ingest, plugin, query, run, search, status, tier, verify,
+    bench, create, dead_letters, ingest, plugin, query, run, search, status, tier, verify,
 };
 
 /// An embedded storage engine: an append-only log, sandboxed transforms, and a Lance dataset
@@ -50,6 +50,7 @@ pub(crate) enum Command {
     DeadLetters(dead_letters::Args),
     Query(query::Args),
     Search(search::Args),
+    Bench(bench::Args),
     #[command(subcommand)]
     Plugin(plugin::Command),
 }
@@ -78,18 +79,25 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}; write a number and its unit, as 500ms, 30s, 5m or 1h"))
 }
 
-/// Reads `4MiB`, `64KiB`, `1GiB` or a number of bytes.
+/// Reads `4MiB`, `64KiB`, `1GiB`, the same of powers of ten (`64KB`), or a number of bytes.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
-    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+    let units = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+    ];
     let unit = units
         .iter()
-        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
-    let (number, shift) = unit.unwrap_or((text, 0));
+        .find_map(|(unit, size)| Some((text.strip_suffix(unit)?, *size)));
+    let (number, size) = unit.unwrap_or((text, 1));
     let bytes = number
         .trim()
         .parse::<u64>()
         .ok()
-        .and_then(|n| n.checked_mul(1 << shift));
+        .and_then(|n| n.checked_mul(size));
     bytes.ok_or_else(|| "write a number of bytes, as 64KiB, 16MiB or 1GiB".to_owned())
 }
 
@@ -156,6 +164,7 @@ mod tests {
         );
         assert!(parse_durability("fast").is_err());
         assert_eq!(parse_bytes("16MiB"), Ok(16 << 20));
+        assert_eq!(parse_bytes("64KB"), Ok(64_000));
         assert!(parse_bytes("many").is_err());
         assert!(parse_duration("30").unwrap_err().contains("unit"));
         assert_eq!(parse_pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));

@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         Command::DeadLetters(args) => args.run(),
         Command::Query(args) => args.run(),
         Command::Search(args) => args.run(),
+        Command::Bench(args) => args.run(),
         Command::Plugin(plugin::Command::Check(args)) => args.run(),
     };
     match result {

@@ -164,6 +164,12 @@ pub(crate) fn rows_bar(total: u64) -> ProgressBar {
     )
 }
 
+/// A bar as `bytes_bar`, for milliseconds of a known time.
+pub(crate) fn time_bar(total: Duration) -> ProgressBar {
+    let millis = u64::try_from(total.as_millis()).unwrap_or(u64::MAX);
+    bar(Some(millis), "{wide_bar} {msg} {elapsed}")
+}
+
 fn bar(total: Option<u64>, template: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();

@@ -29,6 +29,7 @@ fn the_help_of_every_command_teaches_by_an_example() {
         "dead-letters",
         "query",
         "search",
+        "bench",
     ] {
         let help = bench.ok(&[command, "--help"]);
         assert!(

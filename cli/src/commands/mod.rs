@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+pub(crate) mod bench;
 pub(crate) mod create;
 pub(crate) mod dead_letters;
 pub(crate) mod ingest;

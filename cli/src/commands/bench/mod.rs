@@ -89,21 +89,11 @@ impl Args {
     /// Measures, and prints what was found.
     pub(crate) fn run(self) -> Outcome {
         let stop = Stop::listen()?;
-        if cfg!(debug_assertions) {
-            eprintln!(
-                "alluvium: this build is not optimized, its figures say nothing about Alluvium; build it with --release"
-            );
-        }
         let batch_bytes = self.batch / ROW_BYTES * ROW_BYTES;
         let place = Place::make(&self.directory, DISK_BYTES.max(3 * batch_bytes))?;
         let machine = Machine::of(place.within());
         let directory = place.within().display().to_string();
-        if machine.is_memory() {
-            eprintln!(
-                "alluvium: {} is in memory, no disk is measured",
-                plain(&directory)
-            );
-        }
+        warn(&machine, &directory);
         let samples = samples(batch_bytes / ROW_BYTES)
             .map_err(|error| Failure::of("cannot make the batches", &error))?;
         let run = Run {
@@ -244,6 +234,21 @@ impl Run<'_> {
             true => Err(Failure::new("interrupted; what was written is removed")),
             false => Ok(tally),
         }
+    }
+}
+
+/// Tells what makes the figures worth less than they seem.
+fn warn(machine: &Machine, directory: &str) {
+    if cfg!(debug_assertions) {
+        eprintln!(
+            "alluvium: this build is not optimized, its figures say nothing about Alluvium; build it with --release"
+        );
+    }
+    if machine.is_memory() {
+        eprintln!(
+            "alluvium: {} is in memory, no disk is measured",
+            plain(directory)
+        );
     }
 }
 

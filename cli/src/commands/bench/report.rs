@@ -127,7 +127,7 @@ impl Report {
     pub(super) fn print(&self, output: &mut Output) -> Outcome {
         output.line(self.machine.describe())?;
         output.line(format_args!(
-            "durability {}, {} {}, batches of {} ({}); {} turns of each, {:.1} s and {:.1} s",
+            "durability {}, {} {}, batches of {} ({}); {} of each, {:.1} s and {:.1} s",
             self.durability,
             self.producers,
             if self.producers == 1 {
@@ -137,7 +137,10 @@ impl Report {
             },
             bytes(self.batch_bytes),
             rows(self.batch_rows),
-            self.turns,
+            match self.turns {
+                1 => "1 turn".to_owned(),
+                turns => format!("{turns} turns"),
+            },
             self.alluvium.seconds,
             self.raw.seconds,
         ))?;

@@ -323,16 +323,12 @@ fn compact_dictionary(
     let mut used = MutableArrayData::new(vec![values], false, data.len());
     let mut compacted = HashMap::new();
     let mut keys = Vec::with_capacity(data.len() * width);
-    for (row, old) in dictionary.normalized_keys().into_iter().enumerate() {
-        let new = if data.is_null(row) {
-            0
-        } else {
-            let next = compacted.len();
-            *compacted.entry(old).or_insert_with(|| {
-                used.extend(0, old, old + 1);
-                next
-            })
-        };
+    for old in dictionary.normalized_keys() {
+        let next = compacted.len();
+        let new = *compacted.entry(old).or_insert_with(|| {
+            used.extend(0, old, old + 1);
+            next
+        });
         keys.extend(new.to_le_bytes().into_iter().take(width));
     }
     Ok((Buffer::from_vec(keys), used.freeze()))

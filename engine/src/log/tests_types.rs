@@ -184,6 +184,36 @@ fn values_go_out_of_the_batch_itself() {
     }
 }
 
+#[test]
+fn no_length_or_range_makes_the_decoder_panic() {
+    let mut types = nested();
+    types.extend([Utf8View, LargeUtf8, FixedSizeBinary(3), Boolean]);
+    let mut numbers = Numbers(5);
+    let batches = types.into_iter().map(|t| numbers.batch(&[t], 3));
+    let item = Arc::new(field(Null));
+    let items = Arc::new(NullArray::new(3 * i32::MAX as usize));
+    let longest = FixedSizeListArray::new(item, i32::MAX, items, None);
+    let longest = RecordBatch::try_from_iter([("v", Arc::new(longest) as ArrayRef)]).unwrap();
+    for batch in batches.chain([longest]) {
+        let valid = payload(&batch);
+        for at in (0..valid.len() - 8).step_by(4) {
+            for number in [-1, 0, 1, 3, 1 << 20, 1 << 33, 1 << 40, i64::MIN, i64::MAX] {
+                let mut bytes = valid.to_vec();
+                bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+                let _ = decode(&Buffer::from(bytes), batch.schema());
+            }
+        }
+    }
+}
+
+#[test]
+fn counts_of_view_buffers_that_nothing_takes_are_an_error() {
+    let views: ArrayRef = Arc::new(StringViewArray::from(vec!["short"]));
+    let batch = RecordBatch::try_from_iter([("v", views)]).unwrap();
+    let other = Schema::new(vec![Field::new("v", Int32, false)]);
+    assert!(decode(&payload(&batch), Arc::new(other)).is_err());
+}
+
 /// The same bytes at an address that is aligned to nothing.
 fn misaligned(payload: &[u8]) -> Buffer {
     let mut bytes = MutableBuffer::new(payload.len() + 1);
@@ -211,8 +241,9 @@ proptest! {
     #[test]
     fn no_damaged_payload_makes_the_decoder_panic(
         types in proptest::collection::vec(any_type(), 1..4), seed: u64, rows in 0usize..20,
+        others in proptest::collection::vec(any_type(), 1..4),
         damages in proptest::collection::vec(
-            proptest::collection::vec((any::<prop::sample::Index>(), any::<bool>(), -2i64..3, 0u32..64), 1..4), 100),
+            proptest::collection::vec((any::<prop::sample::Index>(), any::<bool>(), -2i64..3, 0u32..64), 1..4), 40),
         cut in any::<prop::sample::Index>(),
     ) {
         let batch = Numbers(seed).batch(&types, rows);
@@ -229,6 +260,7 @@ proptest! {
             let _ = decode(&misaligned(&bytes), batch.schema());
             let _ = decode(&bytes.into(), batch.schema());
         }
+        let _ = decode(&valid, Numbers(seed).batch(&others, 0).schema());
         let _ = decode(&valid.slice_with_length(0, cut.index(valid.len())), batch.schema());
     }
 }

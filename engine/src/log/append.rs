@@ -1,7 +1,7 @@
 //! The log: appending batches, side by side, and what readers and the background threads share with it.
 
 use std::io::IoSlice;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 use parking_lot::{Mutex, RwLock};
 
 use super::encode::EncodedBatch;
-use super::frame::{FRAME_HEADER_BYTES, FrameHeader};
+use super::frame::{FRAME_HEADER_BYTES, FrameHeader, OFFSET_MAX};
 use super::keeper::Keeper;
 use super::options::{Durability, LogOptions};
 use super::pool::Pool;
@@ -30,6 +30,10 @@ pub(crate) struct Log {
     pub(crate) pool: Option<Pool>,
     /// Offsets below are tiered.
     pub(crate) tiered: AtomicU64,
+    /// Held while segments are released.
+    pub(crate) releasing: Mutex<()>,
+    /// Set when a release failed, so that none follows it.
+    pub(crate) releases_end: AtomicBool,
 }
 
 /// What readers, the writers and the background threads look at.
@@ -226,6 +230,12 @@ impl Log {
             if let Some(newest) = source.and_then(|source| writer.producers.known(source)) {
                 return Ok(Reserved::Known(newest.clone()));
             }
+            if writer.prefix.end_offset + u64::from(encoded.row_count) > OFFSET_MAX {
+                return Err(Error::invalid(
+                    "table",
+                    "has as many rows as offsets can number",
+                ));
+            }
             let capacity = self.capacity_for(writer, frame_bytes);
             let is_ready = writer.has_room(frame_bytes) || self.roll(writer, capacity)?;
             if is_ready {
@@ -239,9 +249,10 @@ impl Log {
                     self.reserve_in(writer, encoded, schema_id, source),
                 ));
             }
+            let taken = self.pool.as_ref().map_or(0, Pool::taken);
             drop(slot);
             has_waited = true;
-            self.make_room(capacity, started)?;
+            self.make_room(capacity, taken, started)?;
         }
     }
 

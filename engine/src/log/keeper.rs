@@ -67,6 +67,7 @@ impl Keeper {
                 let directory = &self.work.shared.options.directory;
                 let error = Error::io("start the syncing thread of", directory)(source);
                 let _ = self.work.shared.poisoned::<()>(Err(error));
+                self.work.idle.notify_all();
             }
         }
     }
@@ -138,7 +139,7 @@ impl Work {
             }
         }
         queue.is_sync_wanted = false;
-        queue.is_busy = true;
+        queue.is_busy = !queue.full.is_empty();
         (std::mem::take(&mut queue.full), queue.stop)
     }
 

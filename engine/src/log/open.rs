@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -61,13 +61,16 @@ impl Log {
             true => first_segment(&options, next_sequence)?,
             false => examine(segments, keep_until)?,
         };
+        // A kill may have left names that are not durable, and lost segments must not come back.
+        let synced = options.storage.sync_directory(&options.directory);
+        synced.map_err(Error::io("fsync the directory", &options.directory))?;
         repair(&mut found, keep_until.is_some())?;
         let active = last(&found.segments, &options.directory)?;
         let mut writer = Writer {
             active,
             last_timestamp_us: newest_timestamp_us(&found),
             schema_id,
-            producers: producers_of(&found),
+            producers: producers_of(&found, &options)?,
             prefix: found.prefix,
         };
         let bytes = found.segments.iter().map(|s| s.header.capacity).sum();
@@ -138,6 +141,8 @@ impl Log {
             keeper: None,
             pool: None,
             tiered: AtomicU64::new(0),
+            releasing: Mutex::new(()),
+            releases_end: AtomicBool::new(false),
         }
     }
 }
@@ -175,28 +180,24 @@ fn open_segments(options: &LogOptions, writable: bool) -> Result<Vec<Arc<Segment
 fn newest_timestamp_us(found: &Found) -> i64 {
     let sealed = found.segments.iter().rev().find_map(|s| s.footer());
     let sealed = sealed.map_or(i64::MIN, |footer| footer.timestamp_us_max);
-    found.prefix.timestamp_us_max.max(sealed)
+    found.prefix.newest_us.max(sealed)
 }
 
 /// What the log knows of its producers: the last roll call, and the frames since.
-fn producers_of(found: &Found) -> Producers {
-    let mut producers = Producers::default();
+fn producers_of(found: &Found, options: &LogOptions) -> Result<Producers> {
+    let mut producers = Producers::of_segments(options.segment_bytes);
     let ends = found.segments.iter().map(|segment| match segment.footer() {
         Some(footer) => footer.length,
         None => found.prefix.end_position,
     });
     let with_ends: Vec<_> = found.segments.iter().zip(ends).collect();
-    let begins = with_ends.iter().rposition(|(segment, end)| {
-        recovery::call_roll(
-            segment,
-            (*end).min(FRAMES_START + 1),
-            &mut Producers::default(),
-        )
-    });
+    let begins = with_ends
+        .iter()
+        .rposition(|(segment, _)| recovery::begins_with_roll_call(segment));
     for (segment, end) in with_ends.iter().skip(begins.unwrap_or(0)) {
-        recovery::call_roll(segment, *end, &mut producers);
+        recovery::call_roll(segment, *end, &mut producers)?;
     }
-    producers
+    Ok(producers)
 }
 
 /// The valid frames of a segment: what its footer says, or else what a scan finds.
@@ -299,7 +300,7 @@ fn repair(found: &mut Found, was_cut: bool) -> Result<()> {
             frames = survivors.len(),
             "cut frames that were not written whole"
         );
-        recovery::erase(active, &survivors)?;
+        recovery::erase(active, &survivors, found.prefix.end_offset)?;
         found.prefix.ends_in_barrier = false;
     }
     active.rewrite(found.prefix.synced_position..found.prefix.end_position)?;
@@ -335,6 +336,7 @@ impl ValidPrefix {
             rows: footer.rows,
             timestamp_us_min: footer.timestamp_us_min,
             timestamp_us_max: footer.timestamp_us_max,
+            newest_us: footer.timestamp_us_max,
             synced_offset: footer.end_offset,
             synced_position: frames_end,
             ends_in_barrier: false,

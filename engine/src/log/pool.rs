@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::options::{LogOptions, WhenFull};
 use super::segment::Segment;
 use super::spare::Spare;
 use crate::error::{Error, Result};
+
+/// How often those who wait for room look whether the log still lives.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The spares of a log, and the thread that makes one when the last was taken.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ struct State {
     spares: Vec<Spare>,
     /// Bytes of all files of the log: segments and spares.
     bytes: u64,
+    /// How many spares were taken.
+    taken: u64,
     is_wanted: bool,
     /// Why the thread could not make a spare.
     failure: Option<Error>,
@@ -62,18 +67,33 @@ impl Pool {
     pub(crate) fn take(&self, capacity: u64) -> Option<Spare> {
         let mut state = self.shelf.state.lock();
         let fits = state.spares.iter().position(|s| s.capacity() >= capacity)?;
+        // Others who wait for one may find room in the segment that this one becomes.
+        state.taken += 1;
+        self.shelf.changed.notify_all();
         Some(state.spares.swap_remove(fits))
     }
 
     /// Gives back a spare that was not used.
     pub(crate) fn put(&self, spare: Spare) {
         self.shelf.state.lock().spares.push(spare);
+        self.shelf.changed.notify_all();
+    }
+
+    /// How many spares were taken so far.
+    pub(crate) fn taken(&self) -> u64 {
+        self.shelf.state.lock().taken
+    }
+
+    /// Whether the log may have another file of that capacity.
+    pub(crate) fn has_room(&self, capacity: u64) -> bool {
+        let state = self.shelf.state.lock();
+        self.shelf.has_room(&state, capacity)
     }
 
     /// Lets a spare be made in the background unless there is one.
     pub(crate) fn want(&self) {
         let mut state = self.shelf.state.lock();
-        if state.spares.is_empty() && !state.is_wanted {
+        if state.spares.is_empty() {
             state.is_wanted = true;
             self.shelf.changed.notify_all();
             drop(state);
@@ -81,54 +101,51 @@ impl Pool {
         }
     }
 
-    /// Waits until there is a spare of at least that capacity; `since` is when the caller began to.
+    /// Waits until there is a spare of at least that capacity, or another was taken than the caller knew of, or
+    /// the log was closed. `since` is when the caller began to wait, `check` says what else ends it.
     ///
     /// # Errors
     ///
     /// [`Error::LogFull`] when the log's limit leaves no room for as long as the caller may wait;
-    /// [`Error::Io`] when the file could not be made.
-    pub(crate) fn wait(&self, capacity: u64, since: Instant) -> Result<()> {
-        let standard = self.shelf.options.segment_bytes;
-        if capacity > standard {
-            return self.wait_for_room(capacity, since);
-        }
-        self.want();
-        let mut state = self.shelf.state.lock();
+    /// [`Error::Io`] when the file could not be made; what `check` gives.
+    pub(crate) fn wait(
+        &self,
+        capacity: u64,
+        taken: u64,
+        since: Instant,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
+        let shelf = &self.shelf;
+        let is_standard = capacity <= shelf.options.segment_bytes;
+        // What went wrong before this caller came says nothing about now.
+        shelf.state.lock().failure = None;
         loop {
-            if !state.spares.is_empty() || state.stop {
+            check()?;
+            if is_standard {
+                self.want();
+            }
+            let mut state = shelf.state.lock();
+            let has_one = state.spares.iter().any(|s| s.capacity() >= capacity);
+            if has_one || state.stop || state.taken != taken {
                 return Ok(());
             }
             if let Some(failure) = state.failure.take() {
                 return Err(failure);
             }
-            if state.is_full {
-                self.shelf.wait_while_full(&mut state, standard, since)?;
-            } else {
-                state.is_wanted = true;
-                self.shelf.changed.notify_all();
-                self.shelf.changed.wait(&mut state);
+            if !is_standard && shelf.has_room(&state, capacity) {
+                return shelf.add(state, capacity).1;
+            }
+            match state.spares.pop() {
+                // Spares that are too small must not keep out what is needed.
+                Some(small) => {
+                    state.bytes = state.bytes.saturating_sub(small.capacity());
+                    drop(state);
+                    small.remove()?;
+                }
+                None if is_standard && !state.is_full => shelf.changed.wait(&mut state),
+                None => shelf.wait_while_full(&mut state, capacity, since)?,
             }
         }
-    }
-
-    /// Makes one file of a size of its own, on the caller's thread.
-    fn wait_for_room(&self, capacity: u64, since: Instant) -> Result<()> {
-        let mut state = self.shelf.state.lock();
-        while !self.shelf.has_room(&state, capacity) {
-            self.shelf.wait_while_full(&mut state, capacity, since)?;
-        }
-        state.bytes += capacity;
-        drop(state);
-        let made = self.shelf.make(capacity);
-        let mut state = self.shelf.state.lock();
-        match made {
-            Ok(spare) => state.spares.push(spare),
-            Err(error) => {
-                state.bytes -= capacity;
-                return Err(error);
-            }
-        }
-        Ok(())
     }
 
     /// Takes in segments whose rows nobody needs any more: as spares, as many as may be kept, or removed.
@@ -165,6 +182,8 @@ impl Pool {
     pub(crate) fn forget(&self, capacity: u64) {
         let mut state = self.shelf.state.lock();
         state.bytes = state.bytes.saturating_sub(capacity);
+        state.is_full = false;
+        self.shelf.changed.notify_all();
     }
 
     /// How many spares there are.
@@ -189,6 +208,7 @@ impl Pool {
                 let mut state = self.shelf.state.lock();
                 state.failure = Some(error);
                 state.is_wanted = false;
+                self.shelf.changed.notify_all();
             }
         }
     }
@@ -225,20 +245,36 @@ impl Shelf {
                 self.changed.notify_all();
                 continue;
             }
-            state.bytes += capacity;
-            drop(state);
-            let made = self.make(capacity);
-            state = self.state.lock();
+            let (after, made) = self.add(state, capacity);
+            state = after;
             state.is_wanted = false;
-            match made {
-                Ok(spare) => state.spares.push(spare),
-                Err(error) => {
-                    state.bytes -= capacity;
-                    state.failure = Some(error);
-                }
-            }
+            state.failure = made.err();
             self.changed.notify_all();
         }
+    }
+
+    /// Makes a spare without holding the lock meanwhile.
+    fn add<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        capacity: u64,
+    ) -> (MutexGuard<'a, State>, Result<()>) {
+        state.bytes += capacity;
+        drop(state);
+        let made = self.make(capacity);
+        let mut state = self.state.lock();
+        let made = match made {
+            // A log that was closed meanwhile leaves no files behind.
+            Ok(spare) if state.stop => spare.remove(),
+            Ok(spare) => {
+                state.spares.push(spare);
+                return (state, Ok(()));
+            }
+            Err(error) => Err(error),
+        };
+        state.bytes = state.bytes.saturating_sub(capacity);
+        state.is_full = false;
+        (state, made)
     }
 
     fn make(&self, capacity: u64) -> Result<Spare> {
@@ -259,30 +295,29 @@ impl Shelf {
         state.bytes.saturating_add(capacity) <= limit
     }
 
-    /// Waits for room to be made, for as long as the options let an append wait in all.
+    /// Waits a moment for room to be made, if the options let an append wait any longer.
     fn wait_while_full(
         &self,
-        state: &mut parking_lot::MutexGuard<'_, State>,
+        state: &mut MutexGuard<'_, State>,
         capacity: u64,
         since: Instant,
     ) -> Result<()> {
+        let limit = self.options.max_bytes.unwrap_or(u64::MAX);
         let patience = match self.options.when_full {
-            WhenFull::Fail => Duration::ZERO,
-            WhenFull::Block(patience) => patience,
+            WhenFull::Block(patience) if capacity <= limit => patience,
+            _ => Duration::ZERO,
         };
         let left = patience.saturating_sub(since.elapsed());
-        let timed_out = left.is_zero() || self.changed.wait_for(state, left).timed_out();
-        match timed_out {
-            false => Ok(()),
-            true => {
-                self.options.metrics.refused_for_space();
-                Err(Error::LogFull {
-                    path: self.options.directory.clone(),
-                    bytes: state.bytes,
-                    needed: capacity,
-                    limit: self.options.max_bytes.unwrap_or(u64::MAX),
-                })
-            }
+        if left.is_zero() {
+            self.options.metrics.refused_for_space();
+            return Err(Error::LogFull {
+                path: self.options.directory.clone(),
+                bytes: state.bytes,
+                needed: capacity,
+                limit,
+            });
         }
+        self.changed.wait_for(state, left.min(LOOK_AGAIN));
+        Ok(())
     }
 }

@@ -51,55 +51,72 @@ pub(crate) struct Newest {
 }
 
 /// The producers of a log, each with its newest batch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Producers(HashMap<u64, Newest>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Producers {
+    newest: HashMap<u64, Newest>,
+    most: usize,
+}
 
 impl Producers {
+    /// None yet. In small segments fewer are remembered, so that a roll call takes a sixteenth of one at most.
+    pub(crate) fn of_segments(segment_bytes: u64) -> Self {
+        let fit = segment_bytes / 16 / ENTRY_BYTES as u64;
+        Self {
+            newest: HashMap::new(),
+            most: PRODUCERS_MAX.min(fit as usize),
+        }
+    }
+
     /// The producer's newest batch, if `source` is that one or an older one: then it is in the log already.
     pub(crate) fn known(&self, source: Source) -> Option<&Newest> {
-        let newest = self.0.get(&source.producer)?;
+        let newest = self.newest.get(&source.producer)?;
         (source.sequence <= newest.sequence).then_some(newest)
     }
 
     /// The sequence of a producer's newest batch.
     pub(crate) fn last_sequence(&self, producer: u64) -> Option<u64> {
-        self.0.get(&producer).map(|newest| newest.sequence)
+        self.newest.get(&producer).map(|newest| newest.sequence)
     }
 
     /// Remembers a batch; forgets who was silent longest when there are too many.
     pub(crate) fn note(&mut self, source: Source, offsets: Range<u64>) {
         let sequence = source.sequence;
-        self.0.insert(source.producer, Newest { sequence, offsets });
+        self.newest
+            .insert(source.producer, Newest { sequence, offsets });
         // Half as many again before the oldest go, so that not every newcomer costs a sort.
-        if self.0.len() > PRODUCERS_MAX + PRODUCERS_MAX / 2 {
-            self.keep(PRODUCERS_MAX);
+        if self.newest.len() > self.most + self.most / 2 {
+            self.keep(self.most);
         }
     }
 
     fn keep(&mut self, count: usize) {
-        let mut ends: Vec<u64> = self.0.values().map(|newest| newest.offsets.end).collect();
+        let mut ends: Vec<u64> = self
+            .newest
+            .values()
+            .map(|newest| newest.offsets.end)
+            .collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
         if let Some(oldest) = count
             .checked_sub(1)
             .and_then(|last| ends.get(last))
             .copied()
         {
-            self.0.retain(|_, newest| newest.offsets.end >= oldest);
+            self.newest.retain(|_, newest| newest.offsets.end >= oldest);
         }
     }
 
     /// The most bytes that a roll call's payload takes.
     pub(crate) fn payload_bytes(&self) -> usize {
-        (self.0.len().min(PRODUCERS_MAX) * ENTRY_BYTES).next_multiple_of(FRAME_ALIGNMENT)
+        (self.newest.len().min(self.most) * ENTRY_BYTES).next_multiple_of(FRAME_ALIGNMENT)
     }
 
     /// The payload of a roll call.
     pub(crate) fn to_payload(&self) -> Vec<u8> {
-        let mut entries: Vec<_> = self.0.iter().collect();
+        let mut entries: Vec<_> = self.newest.iter().collect();
         entries.sort_unstable_by_key(|(producer, newest)| {
             (std::cmp::Reverse(newest.offsets.end), **producer)
         });
-        entries.truncate(PRODUCERS_MAX);
+        entries.truncate(self.most);
         let mut payload = Vec::with_capacity(entries.len() * ENTRY_BYTES);
         for (producer, newest) in entries {
             for field in [
@@ -115,21 +132,19 @@ impl Producers {
         payload
     }
 
-    /// Reads a roll call. An entry whose batch ends at offset 0 is padding, as no batch of rows does.
-    pub(crate) fn from_payload(payload: &[u8]) -> Self {
+    /// Takes a roll call in place of what is known. An entry whose batch ends at offset 0 is padding, as no batch
+    /// of rows does; one that ends beyond the roll call cannot be.
+    pub(crate) fn call(&mut self, payload: &[u8], offset: u64) {
         let entry = |bytes: &[u8]| {
             let mut fields = Fields(bytes);
             let mut next = || fields.take().map(u64::from_le_bytes);
             let (producer, sequence, start, end) = (next()?, next()?, next()?, next()?);
             let offsets = start..end;
-            (end > 0).then_some((producer, Newest { sequence, offsets }))
+            let is_one = start < end && end <= offset;
+            is_one.then_some((producer, Newest { sequence, offsets }))
         };
-        Self(
-            payload
-                .chunks_exact(ENTRY_BYTES)
-                .filter_map(entry)
-                .collect(),
-        )
+        let (entries, _) = payload.as_chunks::<ENTRY_BYTES>();
+        self.newest = entries.iter().filter_map(|bytes| entry(bytes)).collect();
     }
 }
 
@@ -143,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_is_sent_again_or_is_older_is_known_and_a_newer_one_is_not() {
-        let mut producers = Producers::default();
+        let mut producers = Producers::of_segments(128 << 20);
         producers.note(source(7, 10), 0..5);
         producers.note(source(7, 12), 5..6);
         assert_eq!(
@@ -158,26 +173,29 @@ mod tests {
 
     #[test]
     fn a_roll_call_reads_back_as_it_was_written() {
-        let mut producers = Producers::default();
+        let mut producers = Producers::of_segments(128 << 20);
         for producer in 0..101 {
             producers.note(source(producer, producer * 3), producer..producer + 1);
         }
         let payload = producers.to_payload();
         assert_eq!(payload.len() % FRAME_ALIGNMENT, 0);
-        assert_eq!(Producers::from_payload(&payload), producers);
+        let mut called = Producers::of_segments(128 << 20);
+        called.call(&payload, 101);
+        assert_eq!(called, producers);
     }
 
     #[test]
     fn those_who_were_silent_longest_are_forgotten_first() {
-        let mut producers = Producers::default();
+        let mut producers = Producers::of_segments(128 << 20);
         let many = 2 * PRODUCERS_MAX as u64;
         for producer in 0..many {
             producers.note(source(producer, 0), producer..producer + 1);
         }
         assert!(producers.last_sequence(many - 1).is_some());
         assert!(producers.last_sequence(0).is_none());
-        let called = Producers::from_payload(&producers.to_payload());
-        assert_eq!(called.0.len(), PRODUCERS_MAX);
+        let mut called = Producers::of_segments(128 << 20);
+        called.call(&producers.to_payload(), many);
+        assert_eq!(called.newest.len(), PRODUCERS_MAX);
         assert!(called.last_sequence(many - PRODUCERS_MAX as u64).is_some());
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct ValidPrefix {
     pub(crate) rows: u64,
     pub(crate) timestamp_us_min: i64,
     pub(crate) timestamp_us_max: i64,
+    /// The newest time of any frame, those without rows among them.
+    pub(crate) newest_us: i64,
     /// The largest offset below which everything is known to have been durable.
     pub(crate) synced_offset: u64,
     /// Up to which position the frames are known to have been durable.
@@ -38,6 +40,7 @@ impl ValidPrefix {
             rows: 0,
             timestamp_us_min: i64::MAX,
             timestamp_us_max: i64::MIN,
+            newest_us: i64::MIN,
             synced_offset: 0,
             synced_position: FRAMES_START,
             ends_in_barrier: false,
@@ -52,6 +55,7 @@ impl ValidPrefix {
         self.end_offset = header.end_offset;
         self.synced_offset = self.synced_offset.max(header.synced_offset);
         self.ends_in_barrier = header.is_barrier();
+        self.newest_us = self.newest_us.max(header.timestamp_us);
         if header.row_count > 0 {
             self.rows += u64::from(header.row_count);
             self.timestamp_us_min = self.timestamp_us_min.min(header.timestamp_us);
@@ -130,33 +134,54 @@ pub(crate) fn check_no_damage(
 }
 
 /// Overwrites headers with zeros, so that what was cut can never follow a new frame.
-pub(crate) fn erase(segment: &Segment, headers: &[(u64, FrameHeader)]) -> Result<()> {
+///
+/// From the last on, and durably in steps: were a frame erased that later ones say was durable, and they not, then
+/// what is left after a crash would look like damage. What says nothing of the kind goes in one step.
+pub(crate) fn erase(
+    segment: &Segment,
+    headers: &[(u64, FrameHeader)],
+    end_offset: u64,
+) -> Result<()> {
     let zeros = [0u8; FRAME_HEADER_BYTES as usize];
-    for (position, _) in headers {
+    let says = |header: &FrameHeader| header.synced_offset.max(end_offset);
+    let mut step = headers.last().map(|(_, header)| says(header));
+    for (position, header) in headers.iter().rev() {
+        if step.replace(says(header)) != Some(says(header)) {
+            segment.sync()?;
+        }
         segment.write_at(&mut [IoSlice::new(&zeros)], *position)?;
     }
     Ok(())
 }
 
-/// Brings what is known of producers up to date with a segment's frames below a position. Says whether
-/// the segment begins with a roll call, before which nothing needs to be known.
-pub(crate) fn call_roll(segment: &Segment, until: u64, producers: &mut Producers) -> bool {
+/// Whether the segment's first frame says all that is known of producers before it.
+pub(crate) fn begins_with_roll_call(segment: &Segment) -> bool {
+    let header = segment.frame_header(FRAMES_START);
+    header.is_some_and(|h| h.is_roll_call() && segment.payload(FRAMES_START, &h).is_some())
+}
+
+/// Brings what is known of producers up to date with a segment's frames below a position.
+///
+/// # Errors
+///
+/// [`Error::Corrupt`](crate::Error::Corrupt) when a frame that tells of producers is damaged.
+pub(crate) fn call_roll(segment: &Segment, until: u64, producers: &mut Producers) -> Result<()> {
+    const DAMAGED: &str = "the checksum of a frame that tells of producers is wrong";
     let mut position = FRAMES_START;
-    let mut begins_with_roll_call = false;
     while position < until {
         let Some(header) = segment.frame_header(position) else {
-            break;
+            return Ok(());
         };
         if header.is_roll_call() || header.has_source() {
-            let payload = segment.payload(position, &header).unwrap_or_default();
+            let payload = segment.payload(position, &header);
+            let payload = payload.ok_or_else(|| segment.corrupt(position, DAMAGED))?;
             if header.is_roll_call() {
-                *producers = Producers::from_payload(&payload);
-                begins_with_roll_call |= position == FRAMES_START;
+                producers.call(&payload, header.base_offset);
             } else if let Some(source) = Source::from_block(&payload) {
                 producers.note(source, header.base_offset..header.end_offset);
             }
         }
         position += header.frame_bytes();
     }
-    begins_with_roll_call
+    Ok(())
 }

@@ -95,16 +95,32 @@ impl Log {
             // Only what is sealed can go, and that happens in the background.
             keeper.settle();
         }
-        self.release_tiered(false)
+        self.release_tiered()
     }
 
-    /// As [`Log::release`], with what is known to be tiered; `for_room` whatever the retention.
-    pub(crate) fn release_tiered(&self, for_room: bool) -> Result<()> {
+    /// As [`Log::release`], with what is known to be tiered.
+    pub(crate) fn release_tiered(&self) -> Result<()> {
+        self.release_while(&|| true, false)
+    }
+
+    /// Lets go of tiered segments, whatever the retention, until there is room for a file of that capacity.
+    pub(super) fn release_for_room(&self, capacity: u64) -> Result<()> {
+        let is_full = || {
+            self.pool
+                .as_ref()
+                .is_some_and(|pool| !pool.has_room(capacity) && pool.spares() == 0)
+        };
+        self.release_while(&is_full, true)
+    }
+
+    /// Releases from the first segment on. One caller at a time: a kill between two would leave a gap else.
+    fn release_while(&self, goes_on: &dyn Fn() -> bool, for_room: bool) -> Result<()> {
         let Some(pool) = &self.pool else {
             return Ok(());
         };
+        let _one_at_a_time = self.releasing.lock();
         let tiered = self.tiered.load(Ordering::Acquire);
-        loop {
+        while goes_on() {
             let segment = {
                 let mut segments = self.shared.segments.write();
                 match self.may_release(&segments, tiered, for_room) {
@@ -112,8 +128,15 @@ impl Log {
                     false => return Ok(()),
                 }
             };
-            pool.retire(segment)?;
+            let path = segment.path.clone();
+            if let Err(error) = pool.retire(segment) {
+                // Its file may be there still: those behind it must not go before it did.
+                self.releases_end.store(true, Ordering::Release);
+                tracing::error!(segment = %path.display(), "cannot be released; no other is before the store is reopened");
+                return Err(error);
+            }
         }
+        Ok(())
     }
 
     /// Whether the first of the segments may go.
@@ -121,7 +144,10 @@ impl Log {
         let Some(footer) = segments.first().and_then(|first| first.footer()) else {
             return false;
         };
-        if segments.len() < 2 || footer.end_offset > tiered {
+        if self.releases_end.load(Ordering::Acquire)
+            || segments.len() < 2
+            || footer.end_offset > tiered
+        {
             return false;
         }
         let retention = self.shared.options.retention;

@@ -25,13 +25,14 @@ pub struct LoggedBatch {
 /// The rows of a log in the order of their offsets. After `None` it goes on once more was appended.
 #[derive(Debug)]
 pub struct LogRows {
-    reader: LogReader,
+    /// `None` after an error, which would only come again.
+    reader: Option<LogReader>,
     schema: SchemaRef,
 }
 
 impl LogRows {
     pub(crate) fn new(log: &Log, schema: SchemaRef, from: u64) -> Self {
-        let reader = log.read_from(from);
+        let reader = Some(log.read_from(from));
         Self { reader, schema }
     }
 }
@@ -40,13 +41,17 @@ impl Iterator for LogRows {
     type Item = Result<LoggedBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let frame = self.reader.next_frame().transpose()?;
-        Some(frame.and_then(|frame| {
+        let frame = self.reader.as_mut()?.next_frame().transpose()?;
+        let rows = frame.and_then(|frame| {
             Ok(LoggedBatch {
                 offsets: frame.header.base_offset..frame.header.end_offset,
                 timestamp_us: frame.header.timestamp_us,
                 batch: frame.batch_verified_once(Arc::clone(&self.schema))?,
             })
-        }))
+        });
+        if rows.is_err() {
+            self.reader = None;
+        }
+        Some(rows)
     }
 }

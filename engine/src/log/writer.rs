@@ -85,6 +85,10 @@ impl Log {
         let was_empty = writer.prefix.rows == 0;
         writer.prefix = ValidPrefix::empty(writer.prefix.end_offset);
         self.write_roll_call(writer)?;
+        if was_empty {
+            // Those in front of it may be gone, and with them what the roll call says.
+            self.shared.sync_segment(&writer.active)?;
+        }
         if let Some(keeper) = self.keeper.as_ref().filter(|_| !was_empty) {
             keeper.seal(full, footer);
         }
@@ -93,12 +97,12 @@ impl Log {
 
     /// Waits until there is a spare of that capacity. A log that is full gives up first what it keeps only
     /// for readers.
-    pub(super) fn make_room(&self, capacity: u64, since: Instant) -> Result<()> {
+    pub(super) fn make_room(&self, capacity: u64, taken: u64, since: Instant) -> Result<()> {
         let pool = self.pool.as_ref().ok_or(CLOSED)?;
-        if self.shared.options.max_bytes.is_some() {
-            self.release_tiered(true)?;
+        if !pool.has_room(capacity) {
+            self.release_for_room(capacity)?;
         }
-        pool.wait(capacity, since)
+        pool.wait(capacity, taken, since, &|| self.shared.check_poison())
     }
 
     /// Writes what the log knows of its producers as the first frame of the active segment.

@@ -83,7 +83,7 @@ impl Work {
         while let Some(tables) = self.next_look() {
             for table in tables {
                 // What is kept for its age grows too old without anything being tiered.
-                if let Err(error) = table.raw.release_tiered(false) {
+                if let Err(error) = table.raw.release_tiered() {
                     tracing::warn!(table = table.name, %error, "cannot release a segment");
                 }
                 if table.tierer.claim(&table.raw, self.in_background) {

@@ -205,12 +205,14 @@ impl Tierer {
         self.changed.notify_all();
     }
 
-    /// Waits until no round runs.
+    /// Waits until no round runs, and closes what rounds work with: nothing may write once the store's lock is gone.
     pub(crate) fn wait_idle(&self) {
         let mut state = self.state.lock();
         while state.is_running {
             self.changed.wait(&mut state);
         }
+        drop(state);
+        drop(self.open.lock().take());
     }
 
     fn round(&self, raw: &Log, until: u64) -> Result<Progress> {

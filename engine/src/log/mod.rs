@@ -26,6 +26,8 @@ pub(crate) mod storage;
 pub(crate) mod sync;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_killed;
 pub(crate) mod writer;
 
 pub(crate) use append::{Log, now_us};

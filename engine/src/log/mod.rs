@@ -27,6 +27,10 @@ pub(crate) mod sync;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_damage;
+#[cfg(test)]
+mod tests_disk;
+#[cfg(test)]
 mod tests_killed;
 pub(crate) mod writer;
 

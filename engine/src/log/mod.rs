@@ -27,6 +27,12 @@ pub(crate) mod sync;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_damage;
+#[cfg(test)]
+mod tests_disk;
+#[cfg(test)]
+mod tests_killed;
+#[cfg(test)]
 mod tests_types;
 pub(crate) mod types;
 pub(crate) mod writer;

@@ -77,7 +77,8 @@ impl Log {
         let pool = Pool::new(options.clone(), next_sequence + u64::from(is_new), bytes);
         let mut log = Self::assemble(options, &found, found.prefix.end_offset);
         log.write_barrier(&mut writer)?;
-        if is_new {
+        // Of a new log, or one that died when a segment had its name and nothing else.
+        if writer.prefix.end_position == FRAMES_START {
             log.write_roll_call(&mut writer)?;
             writer.active.sync()?;
         }
@@ -266,6 +267,9 @@ fn walk(segments: Vec<Arc<Segment>>, keep_until: Option<u64>) -> Result<Found> {
             break;
         }
         found.prefix = prefix_of(&segment, keep_until)?;
+        if is_first && keep_until.is_none() {
+            check_first(&segment, &found.prefix)?;
+        }
         let synced = segment
             .footer()
             .map_or(found.prefix.synced_offset, |f| f.end_offset);
@@ -273,6 +277,16 @@ fn walk(segments: Vec<Arc<Segment>>, keep_until: Option<u64>) -> Result<Found> {
         found.segments.push(segment);
     }
     Ok(found)
+}
+
+/// Fails when the first segment hasn't the roll call that was durable before the segment in front of it was released.
+fn check_first(segment: &Segment, prefix: &ValidPrefix) -> Result<()> {
+    let base_offset = segment.base_offset;
+    if base_offset > 0 && prefix.end_position == FRAMES_START {
+        let reason = format!("no valid frame for offset {base_offset}, though it was durable");
+        return Err(segment.corrupt(FRAMES_START, reason));
+    }
+    Ok(())
 }
 
 /// Seals what is full, erases what was cut and makes the rest durable.

@@ -109,6 +109,11 @@ impl Segment {
             .ok_or_else(|| corrupt(0, "the file's name is not an offset".to_owned()))?;
         let block = map.bytes(length - BLOCK_BYTES..length).unwrap_or_default();
         let footer = SegmentFooter::from_block(block, header.sequence, header.salt);
+        let begins_at = footer.map(|f| f.end_offset.checked_sub(f.rows));
+        if begins_at.is_some_and(|begins_at| begins_at != Some(base_offset)) {
+            let reason = "the file's name is not the offset that its rows begin at".to_owned();
+            return Err(corrupt(0, reason));
+        }
         let segment = Self::named(
             path.into(),
             base_offset,
@@ -118,7 +123,8 @@ impl Segment {
             map,
         );
         segment.verified.store(FRAMES_START, Ordering::Relaxed);
-        segment.anchored.store(true, Ordering::Relaxed);
+        // Whoever named it may have been killed before the name was durable; not if it was sealed.
+        segment.anchored.store(footer.is_some(), Ordering::Relaxed);
         if let Some(footer) = footer {
             let _ = segment.footer.set(footer);
         }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use rustix::fs::FlockOperation;
 
 use super::block::SegmentHeader;
+use super::frame::FrameHeader;
 use super::mapping::Mapping;
-use super::segment::Segment;
+use super::segment::{FRAMES_START, Segment};
 use super::storage::{Storage, StorageFile, write_all_at};
 use crate::error::{Error, Result};
 
@@ -100,6 +101,31 @@ impl Spare {
             .map_err(Error::io("write the header of", &self.path))
     }
 
+    /// Writes the first frame, durably if `synced`.
+    pub(crate) fn begin_with(
+        &self,
+        header: &FrameHeader,
+        payload: &[u8],
+        synced: bool,
+    ) -> Result<()> {
+        let head = header.to_bytes(self.header.salt);
+        let mut slices = vec![IoSlice::new(&head)];
+        if !payload.is_empty() {
+            slices.push(IoSlice::new(payload));
+        }
+        write_all_at(&*self.file, &mut slices, FRAMES_START)
+            .and_then(|()| match synced {
+                true => self.file.sync_data(),
+                false => Ok(()),
+            })
+            .map_err(Error::io("write the roll call of", &self.path))
+    }
+
+    /// The number that no other file of the log has or had.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.header.sequence
+    }
+
     /// The file's length in bytes.
     pub(crate) fn capacity(&self) -> u64 {
         self.header.capacity
@@ -139,9 +165,10 @@ impl Spare {
     }
 }
 
-/// The sequence that a left spare's file is named by.
+/// The sequence that a left spare's file is named by; not one that leaves no others.
 pub(crate) fn sequence_of(path: &Path) -> Option<u64> {
-    path.file_stem()?.to_str()?.parse().ok()
+    let sequence = path.file_stem()?.to_str()?.parse().ok();
+    sequence.filter(|sequence| *sequence < u64::MAX / 2)
 }
 
 /// Removes the spares that an earlier process left: there is nothing in them.

@@ -19,7 +19,7 @@ use super::segment::FRAMES_START;
 use crate::error::{Error, Result};
 use crate::log::Durability;
 
-const SEGMENT_BYTES: u64 = 64 << 10;
+pub(super) const SEGMENT_BYTES: u64 = 64 << 10;
 
 /// A fault that a suite must notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) enum Planted {
     PublishEarly,
 }
 
-fn options(directory: &Path) -> LogOptions {
+pub(super) fn options(directory: &Path) -> LogOptions {
     LogOptions {
         segment_bytes: SEGMENT_BYTES,
         durability: Durability::Buffered,
@@ -38,20 +38,20 @@ fn options(directory: &Path) -> LogOptions {
     }
 }
 
-fn open(directory: &Path) -> Result<Log> {
+pub(super) fn open(directory: &Path) -> Result<Log> {
     Log::open(options(directory), 1, None)
 }
 
-fn schema() -> SchemaRef {
+pub(super) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
 }
 
-fn numbers(range: std::ops::Range<i64>) -> RecordBatch {
+pub(super) fn numbers(range: std::ops::Range<i64>) -> RecordBatch {
     let column = Int64Array::from_iter_values(range);
     RecordBatch::try_new(schema(), vec![Arc::new(column)]).unwrap()
 }
 
-fn read_all(log: &Log) -> Result<Vec<i64>> {
+pub(super) fn read_all(log: &Log) -> Result<Vec<i64>> {
     let mut reader = log.read_from(log.first_offset());
     let mut values = Vec::new();
     while let Some(frame) = reader.next_frame()? {
@@ -65,7 +65,7 @@ fn read_all(log: &Log) -> Result<Vec<i64>> {
     Ok(values)
 }
 
-trait Values {
+pub(super) trait Values {
     fn as_primitive_values(&self) -> Vec<i64>;
 }
 
@@ -77,7 +77,7 @@ impl Values for ArrayRef {
     }
 }
 
-fn segments(directory: &Path) -> Vec<PathBuf> {
+pub(super) fn segments(directory: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<_> = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -87,7 +87,7 @@ fn segments(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Leaves the files as a killed process would.
-fn kill(log: Log) {
+pub(super) fn kill(log: Log) {
     std::mem::forget(log);
 }
 
@@ -222,7 +222,7 @@ fn a_killed_log_has_everything_that_was_acknowledged() {
 }
 
 /// A log of three frames of ten rows, killed; its one segment file, and where the third frame starts.
-fn three_frames(dir: &Path) -> (PathBuf, u64, u64) {
+pub(super) fn three_frames(dir: &Path) -> (PathBuf, u64, u64) {
     let log = open(dir).unwrap();
     let mut positions = Vec::new();
     for start in [0, 10, 20] {
@@ -255,7 +255,7 @@ fn a_tail_cut_at_any_byte_costs_only_the_torn_frame() {
 }
 
 /// Ten rows, the first of which has that many bytes.
-fn texts(bytes: usize) -> RecordBatch {
+pub(super) fn texts(bytes: usize) -> RecordBatch {
     let column =
         StringArray::from_iter_values((0..10).map(|i| "x".repeat(if i == 0 { bytes } else { 0 })));
     RecordBatch::try_from_iter([("s", Arc::new(column) as ArrayRef)]).unwrap()

@@ -65,6 +65,16 @@ impl Log {
         let Some(spare) = pool.take(capacity) else {
             return Ok(false);
         };
+        let was_empty = writer.prefix.rows == 0;
+        let payload = writer.producers.to_payload();
+        let roll_call = FrameHeader {
+            segment_sequence: spare.sequence(),
+            ..self.roll_call(writer, &payload)
+        };
+        // Before it has its name, so that a kill leaves no segment without. What takes an empty segment's place
+        // may be the only one that there is, and nobody else knows the producers then.
+        let begun = spare.begin_with(&roll_call, &payload, was_empty);
+        self.shared.poisoned(begun)?;
         let segment = spare.name(writer.prefix.end_offset).map_err(|failed| {
             let (spare, error) = *failed;
             pool.put(spare);
@@ -75,20 +85,15 @@ impl Log {
         let footer = writer.prefix.footer(full.header.sequence);
         {
             let mut segments = self.shared.segments.write();
-            if writer.prefix.rows == 0 {
+            if was_empty {
                 // An empty segment made way for one that is large enough, under the same name.
                 segments.pop();
                 pool.forget(full.header.capacity);
             }
             segments.push(segment);
         }
-        let was_empty = writer.prefix.rows == 0;
         writer.prefix = ValidPrefix::empty(writer.prefix.end_offset);
-        self.write_roll_call(writer)?;
-        if was_empty {
-            // Those in front of it may be gone, and with them what the roll call says.
-            self.shared.sync_segment(&writer.active)?;
-        }
+        writer.prefix.add(&roll_call);
         if let Some(keeper) = self.keeper.as_ref().filter(|_| !was_empty) {
             keeper.seal(full, footer);
         }
@@ -108,9 +113,13 @@ impl Log {
     /// Writes what the log knows of its producers as the first frame of the active segment.
     pub(super) fn write_roll_call(&self, writer: &mut Writer) -> Result<()> {
         let payload = writer.producers.to_payload();
-        let synced_offset = self.shared.durable().min(writer.prefix.end_offset);
-        let header = writer.marker(FLAG_ROLL_CALL, synced_offset, &payload);
+        let header = self.roll_call(writer, &payload);
         self.write_marker(writer, &header, &payload)
+    }
+
+    fn roll_call(&self, writer: &mut Writer, payload: &[u8]) -> FrameHeader {
+        let synced_offset = self.shared.durable().min(writer.prefix.end_offset);
+        writer.marker(FLAG_ROLL_CALL, synced_offset, payload)
     }
 
     /// Records in the log that everything before is durable, so that later damage to it is known as such.

@@ -30,6 +30,8 @@ pub(crate) struct Log {
     pub(crate) pool: Option<Pool>,
     /// Offsets below are tiered.
     pub(crate) tiered: AtomicU64,
+    /// Held while segments go: one after the other, so that none is missing between others after a crash.
+    pub(crate) releasing: Mutex<()>,
 }
 
 /// What readers, the writers and the background threads look at.

@@ -54,13 +54,15 @@ impl Log {
         let used = segments.iter().map(|s| s.header.sequence);
         let used = used.chain(spares.iter().filter_map(|path| spare::sequence_of(path)));
         let next_sequence = used.max().unwrap_or(0) + 1;
-        spare::remove_left(&spares)?;
+        spare::remove_left(&*options.storage, &spares)?;
 
         let is_new = segments.is_empty();
         let mut found = match is_new {
             true => first_segment(&options, next_sequence)?,
             false => examine(segments, keep_until)?,
         };
+        // A killed process may have left names that are not durable yet, and a lost segment must not come back.
+        sync_names(&options)?;
         repair(&mut found, keep_until.is_some())?;
         let active = last(&found.segments, &options.directory)?;
         let mut writer = Writer {
@@ -138,6 +140,7 @@ impl Log {
             keeper: None,
             pool: None,
             tiered: AtomicU64::new(0),
+            releasing: Mutex::default(),
         }
     }
 }
@@ -322,6 +325,11 @@ fn cut_segments(options: &LogOptions, limit: u64) -> Result<()> {
             segment.sync()?;
         }
     }
+    sync_names(options)
+}
+
+/// Makes the names of a log's files durable.
+fn sync_names(options: &LogOptions) -> Result<()> {
     let synced = options.storage.sync_directory(&options.directory);
     synced.map_err(Error::io("fsync the directory", &options.directory))
 }

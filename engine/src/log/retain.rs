@@ -103,6 +103,7 @@ impl Log {
         let Some(pool) = &self.pool else {
             return Ok(());
         };
+        let _alone = self.releasing.lock();
         let tiered = self.tiered.load(Ordering::Acquire);
         loop {
             let segment = {

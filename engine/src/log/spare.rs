@@ -1,6 +1,5 @@
 //! A spare: a segment's file that is ready but for its name. Rolling to it is one rename.
 
-use std::fs;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,7 +79,7 @@ impl Spare {
         // Before the header is another's the segment must be gone for good.
         storage
             .rename(&segment.path, &path)
-            .and_then(|()| storage.sync_directory(directory))
+            .and_then(|()| gone_for_good(&*storage, directory))
             .map_err(Error::io("rename", &segment.path))?;
         let Segment { file, map, .. } = segment;
         let spare = Self {
@@ -139,15 +138,24 @@ impl Spare {
     }
 }
 
+/// Makes it durable that a file hasn't its old name any more.
+fn gone_for_good(storage: &dyn Storage, directory: &Path) -> std::io::Result<()> {
+    #[cfg(test)]
+    if storage.has(super::tests::Planted::RecycleBeforeDirectorySync) {
+        return Ok(());
+    }
+    storage.sync_directory(directory)
+}
+
 /// The sequence that a left spare's file is named by.
 pub(crate) fn sequence_of(path: &Path) -> Option<u64> {
     path.file_stem()?.to_str()?.parse().ok()
 }
 
 /// Removes the spares that an earlier process left: there is nothing in them.
-pub(crate) fn remove_left(paths: &[PathBuf]) -> Result<()> {
+pub(crate) fn remove_left(storage: &dyn Storage, paths: &[PathBuf]) -> Result<()> {
     for path in paths {
-        fs::remove_file(path).map_err(Error::io("remove", path))?;
+        storage.remove(path).map_err(Error::io("remove", path))?;
     }
     Ok(())
 }

@@ -28,6 +28,12 @@ pub(crate) trait Storage: Debug + Send + Sync {
 
     /// Makes a directory's entries durable.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Whether a test planted this fault, where there is no [`LogOptions`](super::LogOptions) to ask.
+    #[cfg(test)]
+    fn has(&self, _fault: super::tests::Planted) -> bool {
+        false
+    }
 }
 
 /// An open file.

@@ -76,7 +76,8 @@ impl Log {
         let pool = Pool::new(options.clone(), next_sequence + u64::from(is_new), bytes);
         let mut log = Self::assemble(options, &found, found.prefix.end_offset);
         log.write_barrier(&mut writer)?;
-        if is_new {
+        // Also where power loss took the roll call: the segments before, which have the last one, may be released.
+        if writer.prefix.end_position == FRAMES_START {
             log.write_roll_call(&mut writer)?;
             writer.active.sync()?;
         }

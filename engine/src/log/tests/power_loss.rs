@@ -3,7 +3,9 @@
 //! A seed is a life of one log: sessions of appends, syncs and releases, each of which ends by a close, a kill or
 //! power loss in the middle of any operation of any thread, also while the log is being opened.
 
+use std::fs::OpenOptions;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,9 +15,11 @@ use tempfile::TempDir;
 
 use super::history::{Appender, History, PRODUCERS};
 use super::simulated::{Random, Simulated};
-use super::{Planted, options, schema};
+use super::{Planted, kill, numbers, options};
+use crate::log::Source;
 use crate::log::append::Log;
 use crate::log::options::{Durability, LogOptions};
+use crate::log::segment::FRAMES_START;
 use crate::log::storage::FileSystem;
 
 const EVERY_DURABILITY: [Durability; 3] = [
@@ -298,9 +302,44 @@ fn the_suite_notices_that_recovery_does_not_look_at_payloads() {
     is_noticed(Planted::SkipChecksum);
 }
 
+/// Power loss takes the second of three frames. A new one ends where the third begins, which must not follow it:
+/// seeds come across that too seldom. The third was appended by nobody that the log knows.
+fn what_is_cut_stays_away(planted: Option<Planted>) -> Outcome {
+    let mut life = Life::new(0, Durability::Buffered, planted);
+    life.disk.planted = planted;
+    let log = Log::open(life.options(), 1, None).unwrap();
+    let source = |sequence| {
+        let producer = 7;
+        Some(Source { producer, sequence })
+    };
+    log.append(&numbers(0..800), 1, None).unwrap();
+    let torn = log.writer.lock().as_ref().unwrap().prefix.end_position;
+    log.append(&numbers(800..1600), 1, source(1)).unwrap();
+    log.append(&numbers(1600..2400), 1, None).unwrap();
+    let path = log.shared.segments.read()[0].path.clone();
+    life.disk.halt();
+    drop(log);
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&[0xff; 8], torn + 200).unwrap();
+    life.disk.resume();
+    let log = Log::open(life.options(), 1, None).unwrap();
+    assert_eq!(log.committed(), 800);
+    // The barrier of recovery takes as much as the producer did.
+    log.append(&numbers(800..1600), 1, None).unwrap();
+    life.disk.halt();
+    drop(log);
+    life.disk.resume();
+    match Log::open(life.options(), 1, None).unwrap().committed() {
+        1600 => Ok(()),
+        committed => Err(format!("{committed} rows are back")),
+    }
+}
+
 #[test]
 fn the_suite_notices_that_recovery_does_not_erase_what_it_cuts() {
-    is_noticed(Planted::SkipErase);
+    assert_eq!(what_is_cut_stays_away(None), Ok(()));
+    let outcome = what_is_cut_stays_away(Some(Planted::SkipErase));
+    outcome.expect_err("a fault that nobody notices");
 }
 
 #[test]
@@ -316,4 +355,30 @@ fn the_suite_notices_that_a_segment_is_sealed_before_the_next_ones_roll_call_is_
 #[test]
 fn the_suite_notices_that_a_file_is_reused_before_its_old_name_is_gone_for_good() {
     is_noticed(Planted::RecycleBeforeDirectorySync);
+}
+
+#[test]
+fn a_segment_whose_roll_call_was_lost_gets_another_before_the_one_in_front_is_released() {
+    let directory = TempDir::new().unwrap();
+    let log = Log::open(options(directory.path()), 1, None).unwrap();
+    let source = |sequence| {
+        let producer = 7;
+        Some(Source { producer, sequence })
+    };
+    log.append(&numbers(0..10), 1, source(1)).unwrap();
+    log.append(&numbers(10..6000), 1, None).unwrap();
+    log.append(&numbers(6000..7500), 1, None).unwrap();
+    let active = log.shared.segments.read()[1].path.clone();
+    kill(log);
+    let file = OpenOptions::new().write(true).open(active).unwrap();
+    file.write_all_at(&[0; 4096], FRAMES_START).unwrap();
+
+    let log = Log::open(options(directory.path()), 1, None).unwrap();
+    assert_eq!(log.committed(), 6000);
+    log.append(&numbers(6000..6001), 1, None).unwrap();
+    log.release(6000).unwrap();
+    assert_eq!(log.first_offset(), 6000);
+    drop(log);
+    let log = Log::open(options(directory.path()), 1, None).unwrap();
+    assert_eq!(log.last_sequence(7), Some(1));
 }

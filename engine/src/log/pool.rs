@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::options::{LogOptions, WhenFull};
 use super::segment::Segment;
-use super::spare::Spare;
+use super::spare::{self, Spare};
 use crate::error::{Error, Result};
 
 /// The spares of a log, and the thread that makes one when the last was taken.
@@ -75,6 +75,8 @@ impl Pool {
         let mut state = self.shelf.state.lock();
         if state.spares.is_empty() && !state.is_wanted {
             state.is_wanted = true;
+            // What failed before may go well now.
+            state.failure = None;
             self.shelf.changed.notify_all();
             drop(state);
             self.start();
@@ -132,7 +134,11 @@ impl Pool {
     }
 
     /// Takes in segments whose rows nobody needs any more: as spares, as many as may be kept, or removed.
-    pub(crate) fn retire(&self, segment: Arc<Segment>) -> Result<()> {
+    /// After an error the segment is given back if its file still has its name.
+    pub(crate) fn retire(
+        &self,
+        segment: Arc<Segment>,
+    ) -> Result<(), (Option<Arc<Segment>>, Error)> {
         let (shelf, capacity) = (&self.shelf, segment.header.capacity);
         segment.mark_released();
         let may_keep = {
@@ -142,7 +148,7 @@ impl Pool {
         };
         let recycled = match may_keep {
             true => Spare::recycle(segment, shelf.next_header(capacity))?,
-            false => segment.remove().map(|()| None)?,
+            false => spare::remove(segment).map(|()| None)?,
         };
         let metrics = &shelf.options.metrics;
         let mut state = shelf.state.lock();

@@ -113,7 +113,17 @@ impl Log {
                     false => return Ok(()),
                 }
             };
-            pool.retire(segment)?;
+            // What could not go may still be there after a crash, so nothing behind it may go: as long as the file
+            // has its name it is the first again, and else nobody knows what is on disk.
+            if let Err((segment, error)) = pool.retire(segment) {
+                return match segment {
+                    Some(segment) => {
+                        self.shared.segments.write().insert(0, segment);
+                        Err(error)
+                    }
+                    None => self.shared.poisoned(Err(error)),
+                };
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod faults;
 mod history;
+mod kernel;
 mod power_loss;
 mod simulated;
 

@@ -217,7 +217,7 @@ impl Simulated {
             return Err(Errno::IO.into());
         }
         match disk.planned(op) {
-            Some(Fault::Fails(errno)) => return Err(errno.into()),
+            Some(Fault::Fails(errno)) => Err(errno.into()),
             Some(Fault::Panics) => {
                 drop(disk);
                 panic!("planned");

@@ -68,6 +68,7 @@ impl Pool {
     /// Gives back a spare that was not used.
     pub(crate) fn put(&self, spare: Spare) {
         self.shelf.state.lock().spares.push(spare);
+        self.shelf.changed.notify_all();
     }
 
     /// Lets a spare be made in the background unless there is one.
@@ -130,6 +131,8 @@ impl Pool {
                 return Err(error);
             }
         }
+        // The thread makes none while there is this one: whoever waits for it must look again, and ask again.
+        self.shelf.changed.notify_all();
         Ok(())
     }
 

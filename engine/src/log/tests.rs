@@ -1,5 +1,6 @@
 //! What a user of the log relies on.
 
+mod disk;
 mod faults;
 mod history;
 mod kernel;

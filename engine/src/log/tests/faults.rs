@@ -10,7 +10,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-use super::simulated::{Fault, Op, Simulated};
+use super::disk::{Fault, Op};
+use super::simulated::Simulated;
 use super::{kill, numbers, open, options, read_all, segments};
 use crate::error::{Error, Result};
 use crate::log::append::Log;

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
+use super::disk::Random;
 use super::history::{Appender, History, PRODUCERS};
-use super::simulated::{Random, Simulated};
+use super::simulated::Simulated;
 use super::{Planted, kill, numbers, options};
 use crate::log::Source;
 use crate::log::append::Log;

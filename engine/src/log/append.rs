@@ -1,7 +1,7 @@
 //! The log: appending batches, side by side, and what readers and the background threads share with it.
 
 use std::io::IoSlice;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -30,10 +30,8 @@ pub(crate) struct Log {
     pub(crate) pool: Option<Pool>,
     /// Offsets below are tiered.
     pub(crate) tiered: AtomicU64,
-    /// Held while segments are released.
+    /// Held while segments go: one after the other, so that none is missing between others after a crash.
     pub(crate) releasing: Mutex<()>,
-    /// Set when a release failed, so that none follows it.
-    pub(crate) releases_end: AtomicBool,
 }
 
 /// What readers, the writers and the background threads look at.

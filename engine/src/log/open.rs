@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -54,16 +54,15 @@ impl Log {
         let used = segments.iter().map(|s| s.header.sequence);
         let used = used.chain(spares.iter().filter_map(|path| spare::sequence_of(path)));
         let next_sequence = used.max().unwrap_or(0) + 1;
-        spare::remove_left(&spares)?;
+        spare::remove_left(&*options.storage, &spares)?;
 
         let is_new = segments.is_empty();
         let mut found = match is_new {
             true => first_segment(&options, next_sequence)?,
             false => examine(segments, keep_until)?,
         };
-        // A kill may have left names that are not durable, and lost segments must not come back.
-        let synced = options.storage.sync_directory(&options.directory);
-        synced.map_err(Error::io("fsync the directory", &options.directory))?;
+        // A killed process may have left names that are not durable yet, and a lost segment must not come back.
+        sync_names(&options)?;
         repair(&mut found, keep_until.is_some())?;
         let active = last(&found.segments, &options.directory)?;
         let mut writer = Writer {
@@ -77,7 +76,7 @@ impl Log {
         let pool = Pool::new(options.clone(), next_sequence + u64::from(is_new), bytes);
         let mut log = Self::assemble(options, &found, found.prefix.end_offset);
         log.write_barrier(&mut writer)?;
-        // Of a new log, or one that died when a segment had its name and nothing else.
+        // Also where power loss took the roll call: the segments before, which have the last one, may be released.
         if writer.prefix.end_position == FRAMES_START {
             log.write_roll_call(&mut writer)?;
             writer.active.sync()?;
@@ -142,8 +141,7 @@ impl Log {
             keeper: None,
             pool: None,
             tiered: AtomicU64::new(0),
-            releasing: Mutex::new(()),
-            releases_end: AtomicBool::new(false),
+            releasing: Mutex::default(),
         }
     }
 }
@@ -337,6 +335,11 @@ fn cut_segments(options: &LogOptions, limit: u64) -> Result<()> {
             segment.sync()?;
         }
     }
+    sync_names(options)
+}
+
+/// Makes the names of a log's files durable.
+fn sync_names(options: &LogOptions) -> Result<()> {
     let synced = options.storage.sync_directory(&options.directory);
     synced.map_err(Error::io("fsync the directory", &options.directory))
 }

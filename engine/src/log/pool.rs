@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::options::{LogOptions, WhenFull};
 use super::segment::Segment;
-use super::spare::Spare;
+use super::spare::{self, Spare};
 use crate::error::{Error, Result};
 
 /// How often those who wait for room look whether the log still lives.
@@ -149,7 +149,11 @@ impl Pool {
     }
 
     /// Takes in segments whose rows nobody needs any more: as spares, as many as may be kept, or removed.
-    pub(crate) fn retire(&self, segment: Arc<Segment>) -> Result<()> {
+    /// After an error the segment is given back if its file still has its name.
+    pub(crate) fn retire(
+        &self,
+        segment: Arc<Segment>,
+    ) -> Result<(), (Option<Arc<Segment>>, Error)> {
         let (shelf, capacity) = (&self.shelf, segment.header.capacity);
         segment.mark_released();
         let may_keep = {
@@ -159,7 +163,7 @@ impl Pool {
         };
         let recycled = match may_keep {
             true => Spare::recycle(segment, shelf.next_header(capacity))?,
-            false => segment.remove().map(|()| None)?,
+            false => spare::remove(segment).map(|()| None)?,
         };
         let metrics = &shelf.options.metrics;
         let mut state = shelf.state.lock();

@@ -118,7 +118,7 @@ impl Log {
         let Some(pool) = &self.pool else {
             return Ok(());
         };
-        let _one_at_a_time = self.releasing.lock();
+        let _alone = self.releasing.lock();
         let tiered = self.tiered.load(Ordering::Acquire);
         while goes_on() {
             let segment = {
@@ -128,12 +128,16 @@ impl Log {
                     false => return Ok(()),
                 }
             };
-            let path = segment.path.clone();
-            if let Err(error) = pool.retire(segment) {
-                // Its file may be there still: those behind it must not go before it did.
-                self.releases_end.store(true, Ordering::Release);
-                tracing::error!(segment = %path.display(), "cannot be released; no other is before the store is reopened");
-                return Err(error);
+            // What could not go may still be there after a crash, so nothing behind it may go: as long as the file
+            // has its name it is the first again, and else nobody knows what is on disk.
+            if let Err((segment, error)) = pool.retire(segment) {
+                return match segment {
+                    Some(segment) => {
+                        self.shared.segments.write().insert(0, segment);
+                        Err(error)
+                    }
+                    None => self.shared.poisoned(Err(error)),
+                };
             }
         }
         Ok(())
@@ -144,10 +148,7 @@ impl Log {
         let Some(footer) = segments.first().and_then(|first| first.footer()) else {
             return false;
         };
-        if self.releases_end.load(Ordering::Acquire)
-            || segments.len() < 2
-            || footer.end_offset > tiered
-        {
+        if segments.len() < 2 || footer.end_offset > tiered {
             return false;
         }
         let retention = self.shared.options.retention;

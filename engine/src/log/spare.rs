@@ -1,6 +1,5 @@
 //! A spare: a segment's file that is ready but for its name. Rolling to it is one rename.
 
-use std::fs;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use super::block::SegmentHeader;
 use super::frame::FrameHeader;
 use super::mapping::Mapping;
 use super::segment::{FRAMES_START, Segment};
-use super::storage::{Storage, StorageFile, write_all_at};
+use super::storage::{Storage, StorageFile, uninterrupted, write_all_at};
 use crate::error::{Error, Result};
 
 /// The ending of a spare's file.
@@ -40,8 +39,7 @@ impl Spare {
     ) -> Result<Self> {
         let path = Self::path_of(directory, header.sequence);
         let file = storage.create(&path).map_err(Error::io("create", &path))?;
-        let made = file
-            .allocate(header.capacity)
+        let made = uninterrupted(|| file.allocate(header.capacity))
             .map_err(Error::io("allocate the segment", &path))
             .and_then(|()| Mapping::new(file.file(), &path, header.capacity))
             .and_then(|map| {
@@ -62,10 +60,15 @@ impl Spare {
 
     /// Takes the file of a segment whose rows nobody needs any more, its blocks and cached pages being ready.
     /// `None` when somebody still reads it; then it is removed, and readers keep what they have mapped.
-    pub(crate) fn recycle(segment: Arc<Segment>, header: SegmentHeader) -> Result<Option<Self>> {
+    ///
+    /// After an error the segment is given back if its file still has its name.
+    pub(crate) fn recycle(
+        segment: Arc<Segment>,
+        header: SegmentHeader,
+    ) -> Result<Option<Self>, (Option<Arc<Segment>>, Error)> {
         let segment = match Arc::try_unwrap(segment) {
             Ok(segment) => segment,
-            Err(shared) => return shared.remove().map(|()| None),
+            Err(shared) => return remove(shared).map(|()| None),
         };
         let is_free = segment.map.is_unshared()
             && segment.header.capacity == header.capacity
@@ -73,16 +76,18 @@ impl Spare {
                 .file
                 .try_lock(FlockOperation::NonBlockingLockExclusive);
         if !is_free {
-            return segment.remove().map(|()| None);
+            return remove(Arc::new(segment)).map(|()| None);
         }
         let directory = segment.path.parent().unwrap_or(Path::new("."));
         let path = Self::path_of(directory, header.sequence);
         let storage = Arc::clone(&segment.storage);
         // Before the header is another's the segment must be gone for good.
-        storage
-            .rename(&segment.path, &path)
-            .and_then(|()| storage.sync_directory(directory))
-            .map_err(Error::io("rename", &segment.path))?;
+        if let Err(source) = storage.rename(&segment.path, &path) {
+            let error = Error::io("rename", &segment.path)(source);
+            return Err((Some(Arc::new(segment)), error));
+        }
+        gone_for_good(&*storage, directory)
+            .map_err(|source| (None, Error::io("fsync the directory", directory)(source)))?;
         let Segment { file, map, .. } = segment;
         let spare = Self {
             path,
@@ -91,13 +96,14 @@ impl Spare {
             file,
             map,
         };
-        spare.write_header().map(|()| Some(spare))
+        let written = spare.write_header().map_err(|error| (None, error));
+        written.map(|()| Some(spare))
     }
 
     fn write_header(&self) -> Result<()> {
         let block = self.header.to_block();
         write_all_at(&*self.file, &mut [IoSlice::new(&block)], 0)
-            .and_then(|()| self.file.sync_data())
+            .and_then(|()| uninterrupted(|| self.file.sync_data()))
             .map_err(Error::io("write the header of", &self.path))
     }
 
@@ -165,6 +171,20 @@ impl Spare {
     }
 }
 
+/// Removes a segment's file, or gives the segment back with the error.
+pub(crate) fn remove(segment: Arc<Segment>) -> Result<(), (Option<Arc<Segment>>, Error)> {
+    segment.remove().map_err(|error| (Some(segment), error))
+}
+
+/// Makes it durable that a file hasn't its old name any more.
+fn gone_for_good(storage: &dyn Storage, directory: &Path) -> std::io::Result<()> {
+    #[cfg(test)]
+    if storage.has(super::tests::Planted::RecycleBeforeDirectorySync) {
+        return Ok(());
+    }
+    storage.sync_directory(directory)
+}
+
 /// The sequence that a left spare's file is named by; not one that leaves no others.
 pub(crate) fn sequence_of(path: &Path) -> Option<u64> {
     let sequence = path.file_stem()?.to_str()?.parse().ok();
@@ -172,9 +192,9 @@ pub(crate) fn sequence_of(path: &Path) -> Option<u64> {
 }
 
 /// Removes the spares that an earlier process left: there is nothing in them.
-pub(crate) fn remove_left(paths: &[PathBuf]) -> Result<()> {
+pub(crate) fn remove_left(storage: &dyn Storage, paths: &[PathBuf]) -> Result<()> {
     for path in paths {
-        fs::remove_file(path).map_err(Error::io("remove", path))?;
+        storage.remove(path).map_err(Error::io("remove", path))?;
     }
     Ok(())
 }

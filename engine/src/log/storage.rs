@@ -28,6 +28,12 @@ pub(crate) trait Storage: Debug + Send + Sync {
 
     /// Makes a directory's entries durable.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Whether a test planted this fault, where there is no [`LogOptions`](super::LogOptions) to ask.
+    #[cfg(test)]
+    fn has(&self, _fault: super::tests::Planted) -> bool {
+        false
+    }
 }
 
 /// An open file.
@@ -114,6 +120,16 @@ fn write_zeros(file: &File, length: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Calls until no signal interrupts.
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 /// Writes until everything is written, however often a signal interrupts and whatever is taken at a time.
 pub(crate) fn write_all_at(
     file: &dyn StorageFile,
@@ -122,14 +138,12 @@ pub(crate) fn write_all_at(
 ) -> io::Result<()> {
     while !slices.is_empty() {
         let few = slices.get(..SLICES_PER_WRITE).unwrap_or(slices);
-        match file.write_some_at(few, position) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
+        match uninterrupted(|| file.write_some_at(few, position))? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => {
                 position += written as u64;
                 IoSlice::advance_slices(&mut slices, written);
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
         }
     }
     Ok(())

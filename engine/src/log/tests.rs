@@ -1,5 +1,12 @@
 //! What a user of the log relies on.
 
+mod disk;
+mod faults;
+mod history;
+mod kernel;
+mod power_loss;
+mod simulated;
+
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +35,16 @@ pub(crate) enum Planted {
     SkipSync,
     /// A frame counts as written before it is.
     PublishEarly,
+    /// Recovery does not look at a payload's checksum.
+    SkipChecksum,
+    /// Recovery leaves the headers of what it cuts.
+    SkipErase,
+    /// A segment's name is not made durable.
+    SkipAnchor,
+    /// A segment is sealed though the next one's name and roll call are not durable.
+    SkipRollCallSync,
+    /// A segment's file is overwritten before its old name is gone for good.
+    RecycleBeforeDirectorySync,
 }
 
 pub(super) fn options(directory: &Path) -> LogOptions {
@@ -86,9 +103,11 @@ pub(super) fn segments(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Leaves the files as a killed process would.
+/// Leaves the files as a killed process would: nothing more is synced, and no thread goes on.
 pub(super) fn kill(log: Log) {
-    std::mem::forget(log);
+    let _ = log
+        .shared
+        .poisoned::<()>(Err(Error::invalid("process", "killed")));
 }
 
 #[test]

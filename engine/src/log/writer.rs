@@ -65,6 +65,9 @@ impl Log {
         let Some(spare) = pool.take(capacity) else {
             return Ok(false);
         };
+        let was_empty = writer.prefix.rows == 0;
+        // The segment in front may be released already, as the empty one has a durable roll call: not meanwhile.
+        let _alone = was_empty.then(|| self.releasing.lock());
         let segment = spare.name(writer.prefix.end_offset).map_err(|failed| {
             let (spare, error) = *failed;
             pool.put(spare);
@@ -75,16 +78,18 @@ impl Log {
         let footer = writer.prefix.footer(full.header.sequence);
         {
             let mut segments = self.shared.segments.write();
-            if writer.prefix.rows == 0 {
+            if was_empty {
                 // An empty segment made way for one that is large enough, under the same name.
                 segments.pop();
                 pool.forget(full.header.capacity);
             }
             segments.push(segment);
         }
-        let was_empty = writer.prefix.rows == 0;
         writer.prefix = ValidPrefix::empty(writer.prefix.end_offset);
         self.write_roll_call(writer)?;
+        if was_empty {
+            self.shared.sync_segment(&writer.active)?;
+        }
         if let Some(keeper) = self.keeper.as_ref().filter(|_| !was_empty) {
             keeper.seal(full, footer);
         }

@@ -12,7 +12,7 @@ use super::segment::Segment;
 use super::spare::{self, Spare};
 use crate::error::{Error, Result};
 
-/// How often those who wait for room look whether the log still lives.
+/// How often those who wait for a spare look whether the log still lives.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The spares of a log, and the thread that makes one when the last was taken.
@@ -142,7 +142,12 @@ impl Pool {
                     drop(state);
                     small.remove()?;
                 }
-                None if is_standard && !state.is_full => shelf.changed.wait(&mut state),
+                None if is_standard && !state.is_full => {
+                    state.is_wanted = true;
+                    shelf.changed.notify_all();
+                    // Not for ever, as nobody tells the pool that the log was poisoned.
+                    shelf.changed.wait_for(&mut state, LOOK_AGAIN);
+                }
                 None => shelf.wait_while_full(&mut state, capacity, since)?,
             }
         }
@@ -249,9 +254,9 @@ impl Shelf {
                 self.changed.notify_all();
                 continue;
             }
+            state.is_wanted = false;
             let (after, made) = self.add(state, capacity);
             state = after;
-            state.is_wanted = false;
             state.failure = made.err();
             self.changed.notify_all();
         }

@@ -14,7 +14,7 @@ use super::segment::Segment;
 use crate::error::Result;
 
 /// The leader waits for the rest of its group at most this part of the last `fdatasync`'s time.
-const LINGER_SHARE: u32 = 4;
+const LINGER_SHARE: u32 = 2;
 /// And never longer than this.
 const LINGER_MAX: Duration = Duration::from_millis(1);
 
@@ -31,7 +31,7 @@ pub(crate) struct Syncing {
 struct Group {
     has_leader: bool,
     waiting: usize,
-    /// How many shared the last `fdatasync`, and how long it took.
+    /// How many waited when the last `fdatasync` ended, and how long it took.
     last_size: usize,
     last_took: Duration,
 }
@@ -66,15 +66,15 @@ impl Shared {
                 .wait_until(&mut group, deadline)
                 .timed_out()
         {}
-        let size = group.waiting;
         drop(group);
 
         let started = Instant::now();
         let synced = self.sync_committed();
         let mut group = self.syncing.group.lock();
         group.has_leader = false;
+        // Those who came meanwhile too: they would be the other half of two groups that take turns.
+        group.last_size = group.waiting;
         group.waiting -= 1;
-        group.last_size = size;
         group.last_took = started.elapsed();
         drop(group);
         self.syncing.synced.notify_all();

@@ -32,6 +32,8 @@ mod tests_damage;
 mod tests_disk;
 #[cfg(test)]
 mod tests_killed;
+#[cfg(test)]
+mod tests_threads;
 pub(crate) mod writer;
 
 pub(crate) use append::{Log, now_us};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::options::{LogOptions, WhenFull};
 use super::segment::Segment;
@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 pub(crate) struct Pool {
     shelf: Arc<Shelf>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held by who releases segments.
+    releasing: Mutex<()>,
 }
 
 /// What the pool's callers and its thread share.
@@ -55,7 +57,18 @@ impl Pool {
                 changed: Condvar::new(),
             }),
             thread: Mutex::default(),
+            releasing: Mutex::default(),
         }
+    }
+
+    /// Lets nobody else release segments.
+    pub(crate) fn releasing(&self) -> MutexGuard<'_, ()> {
+        self.releasing.lock()
+    }
+
+    /// Whether the log may take one more file of that capacity.
+    pub(crate) fn has_room(&self, capacity: u64) -> bool {
+        self.shelf.has_room(&self.shelf.state.lock(), capacity)
     }
 
     /// A spare of at least that capacity, if there is one.
@@ -115,6 +128,9 @@ impl Pool {
     fn wait_for_room(&self, capacity: u64, since: Instant) -> Result<()> {
         let mut state = self.shelf.state.lock();
         while !self.shelf.has_room(&state, capacity) {
+            if state.stop {
+                return Ok(());
+            }
             self.shelf.wait_while_full(&mut state, capacity, since)?;
         }
         state.bytes += capacity;
@@ -165,6 +181,8 @@ impl Pool {
     pub(crate) fn forget(&self, capacity: u64) {
         let mut state = self.shelf.state.lock();
         state.bytes = state.bytes.saturating_sub(capacity);
+        state.is_full = false;
+        self.shelf.changed.notify_all();
     }
 
     /// How many spares there are.
@@ -262,7 +280,7 @@ impl Shelf {
     /// Waits for room to be made, for as long as the options let an append wait in all.
     fn wait_while_full(
         &self,
-        state: &mut parking_lot::MutexGuard<'_, State>,
+        state: &mut MutexGuard<'_, State>,
         capacity: u64,
         since: Instant,
     ) -> Result<()> {

@@ -103,6 +103,8 @@ impl Log {
         let Some(pool) = &self.pool else {
             return Ok(());
         };
+        // One after the other, as a kill would leave a gap if a segment went before the one in front of it.
+        let _others_wait = pool.releasing();
         let tiered = self.tiered.load(Ordering::Acquire);
         loop {
             let segment = {

@@ -105,6 +105,10 @@ impl Log {
     pub(super) fn make_room(&self, capacity: u64, since: Instant) -> Result<()> {
         let pool = self.pool.as_ref().ok_or(CLOSED)?;
         if self.shared.options.max_bytes.is_some() {
+            if let Some(keeper) = self.keeper.as_ref().filter(|_| !pool.has_room(capacity)) {
+                // What is tiered already may not be sealed yet, and nobody may come again to release it.
+                keeper.settle();
+            }
             self.release_tiered(true)?;
         }
         pool.wait(capacity, since)

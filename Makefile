@@ -1,4 +1,4 @@
-# The doors: make demo, make test, make bench, make lint.
+# The doors: make demo, make test, make soak, make bench, make lint.
 #
 # What is missing is installed: Debian packages where apt-get is there, Python packages into
 # $(ALLUVIUM_CACHE_DIR). Builds go to $(ALLUVIUM_TARGET_DIR), which clones can share.
@@ -15,11 +15,12 @@ COMMAND := $(ALLUVIUM_TARGET_DIR)/debug/alluvium
 DEMO ?= $(CURDIR)/demo-output
 TEXT ?= a cat
 
-.PHONY: help demo test lint format bench build plugins setup setup-python
+.PHONY: help demo test soak lint format bench build plugins setup setup-python
 
 help:
 	@echo 'make demo   photos to searchable Lance rows (TEXT="a cat" is what it looks for)'
 	@echo 'make test   every test: unit, documentation, plugins, end to end'
+	@echo 'make soak   the long forms of the tests of the log: killed 500 times, more batches'
 	@echo 'make lint   rustfmt, clippy, rustdoc'
 	@echo 'make bench  the benchmarks, in release mode (a first build takes most of an hour on two cores)'
 
@@ -41,6 +42,9 @@ demo: build plugins
 test: build plugins setup-python
 	cargo test --locked --workspace --exclude alluvium-benches
 	cargo test --locked --manifest-path plugins/Cargo.toml --target-dir $(NATIVE)
+
+soak: setup
+	ALLUVIUM_SOAK=1 cargo test --locked -p alluvium --no-default-features --lib log:: -- --nocapture
 
 lint: setup
 	cargo fmt --all --check

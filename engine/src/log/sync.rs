@@ -131,9 +131,12 @@ impl Shared {
             Err(_) => u64::MAX,
         };
         let mut wakers = self.syncing.wakers.lock();
-        for (_, waker) in wakers.extract_if(.., |(offset, _)| *offset <= durable) {
-            waker.wake();
-        }
+        let ready: Vec<_> = wakers
+            .extract_if(.., |(offset, _)| *offset <= durable)
+            .collect();
+        // An executor may poll when it is woken, and a poll takes the lock.
+        drop(wakers);
+        ready.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     /// Whether a future waits for durability.

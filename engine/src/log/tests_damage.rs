@@ -157,7 +157,7 @@ impl Specimen {
     /// Whether these rows are what may be left: all that is durable, and no part of a frame.
     fn check_rows(&self, rows: &[i64]) -> Result<(), String> {
         let end = self.first + rows.len() as u64;
-        match self.rows.starts_with(rows) && end >= self.durable && rows.len() % 10 == 0 {
+        match self.rows.starts_with(rows) && end >= self.durable && rows.len().is_multiple_of(10) {
             true => Ok(()),
             false => Err(format!("rows until {end}, {} were durable", self.durable)),
         }
@@ -172,7 +172,7 @@ impl Specimen {
         match self.read(open) {
             // A barrier, or a roll call with no rows before it that count, is itself all that is lost.
             Ok(_) if is_durable && header.row_count > 0 => Err(format!("{at} is not noticed")),
-            Ok((rows, newest)) if newest == Some(1) => self.check_rows(&rows),
+            Ok((rows, Some(1))) => self.check_rows(&rows),
             Ok(_) => Err(format!("{at}: a producer is forgotten")),
             Err(Error::Corrupt {
                 path,

@@ -3,9 +3,7 @@
 //! The test runs its own binary as the process that is killed (see [`child`]). It appends from four threads and says
 //! on a pipe what was acknowledged, once it was. What the log holds afterwards must agree with that.
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
-use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,9 +19,13 @@ use tempfile::TempDir;
 use super::append::{Appended, Log};
 use super::options::{Durability, LogOptions, WhenFull};
 use super::producers::Source;
-use super::tests::{Planted, Values, options, schema};
+use super::tests::{Planted, options, schema};
 
-const PRODUCERS: u64 = 4;
+mod known;
+
+use known::Known;
+
+pub(super) const PRODUCERS: u64 = 4;
 /// The producer of large batches, in whose time the others are done.
 const LARGE: u64 = 0;
 /// The producer that sends no sequences, so that nobody knows what it sent before.
@@ -94,14 +96,14 @@ impl Orders {
 }
 
 /// Numbers that look random (xorshift).
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -110,19 +112,19 @@ impl Random {
 }
 
 /// The rows that a producer sends under a sequence: each says whose it is and which.
-fn rows_of(producer: u64, sequence: u64) -> Vec<i64> {
+pub(super) fn rows_of(producer: u64, sequence: u64) -> Vec<i64> {
     let limit = if producer == LARGE { 12_000 } else { 300 };
     let count = 1 + Random::new(producer ^ sequence << 8).below(limit);
     let first = producer << 56 | sequence << 20;
     (first..first + count).map(|row| row as i64).collect()
 }
 
-fn batch_of(producer: u64, sequence: u64) -> RecordBatch {
+pub(super) fn batch_of(producer: u64, sequence: u64) -> RecordBatch {
     let column = Int64Array::from(rows_of(producer, sequence));
     RecordBatch::try_new(schema(), vec![Arc::new(column)]).unwrap()
 }
 
-fn source_of(producer: u64, sequence: u64) -> Option<Source> {
+pub(super) fn source_of(producer: u64, sequence: u64) -> Option<Source> {
     (producer != ANONYMOUS).then_some(Source { producer, sequence })
 }
 
@@ -199,114 +201,6 @@ fn produce(log: &Log, orders: &Orders, producer: u64) {
         if producer == SILENT {
             return;
         }
-    }
-}
-
-/// What the parent knows of the log.
-#[derive(Debug, Default)]
-struct Known {
-    /// Where batches are: all that were acknowledged, or seen after a crash.
-    places: HashMap<(u64, u64), Range<u64>>,
-    /// Offsets below may be gone.
-    released: u64,
-    /// For each producer one past the sequence that was acknowledged last.
-    acknowledged: [u64; PRODUCERS as usize],
-    acknowledgements: usize,
-    /// Batches that were not acknowledged, and survived.
-    survivors: usize,
-}
-
-impl Known {
-    /// Takes in a line of the child's.
-    fn hear(&mut self, line: &str) -> Result<(), String> {
-        let words: Vec<&str> = line.split(' ').collect();
-        let number = |at: usize| {
-            let word: Option<&&str> = words.get(at);
-            let number = word.and_then(|word| word.parse::<u64>().ok());
-            number.ok_or_else(|| format!("{line:?} is no whole line"))
-        };
-        match words[0] {
-            "ack" => {
-                let (producer, sequence) = (number(1)?, number(2)?);
-                self.place(producer, sequence, number(3)?..number(4)?)?;
-                self.acknowledged[producer as usize] = sequence + 1;
-                self.acknowledgements += 1;
-            }
-            "released" => self.released = self.released.max(number(1)?),
-            "failed" => return Err(format!("the child {line}")),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Notes where a batch is; whether that is news.
-    fn place(&mut self, producer: u64, sequence: u64, at: Range<u64>) -> Result<bool, String> {
-        match self.places.insert((producer, sequence), at.clone()) {
-            None => Ok(true),
-            Some(before) if before == at => Ok(false),
-            Some(before) => Err(format!(
-                "batch {sequence} of producer {producer} is at {before:?} and at {at:?}"
-            )),
-        }
-    }
-
-    /// Compares the log with what is known of it.
-    fn check(&mut self, log: &Log) -> Result<(), String> {
-        let first = log.first_offset();
-        if first > self.released {
-            return Err(format!(
-                "{first} is the first offset, {} was released",
-                self.released
-            ));
-        }
-        let mut next = first;
-        let mut reader = log.read_from(first);
-        let mut seen = HashMap::new();
-        while let Some(frame) = reader.next_frame().map_err(|e| e.to_string())? {
-            let at = frame.header.base_offset..frame.header.end_offset;
-            let batch = frame.batch(schema()).map_err(|e| e.to_string())?;
-            let rows = batch.column(0).as_primitive_values();
-            let row = rows.first().copied().unwrap_or_default() as u64;
-            let (producer, sequence) = (row >> 56, (row >> 20) & ((1 << 36) - 1));
-            if at.start != next || producer >= PRODUCERS || rows != rows_of(producer, sequence) {
-                return Err(format!(
-                    "rows of nobody at {at:?}, where {next} should begin"
-                ));
-            }
-            next = at.end;
-            self.survivors += usize::from(self.place(producer, sequence, at.clone())?);
-            if let Some(before) = seen.insert((producer, sequence), at.clone()) {
-                return Err(format!("{producer} {sequence} is at {before:?} and {at:?}"));
-            }
-        }
-        if next != log.committed() {
-            return Err(format!(
-                "{next} is the end of what can be read, not {}",
-                log.committed()
-            ));
-        }
-        let is_lost =
-            |batch: &(u64, u64), at: &Range<u64>| at.start >= first && !seen.contains_key(batch);
-        let lost = self.places.iter().find(|(batch, at)| is_lost(batch, at));
-        match lost {
-            Some(lost) => Err(format!("{lost:?} is lost: the log has {first}..{next}")),
-            None if log.is_read_only() => Ok(()),
-            None => self.check_sequences(log),
-        }
-    }
-
-    fn check_sequences(&self, log: &Log) -> Result<(), String> {
-        for producer in (0..PRODUCERS).filter(|producer| *producer != ANONYMOUS) {
-            let sent = self.places.keys().filter(|(by, _)| *by == producer);
-            let newest = sent.map(|(_, sequence)| *sequence).max();
-            if log.last_sequence(producer) != newest {
-                let says = log.last_sequence(producer);
-                return Err(format!(
-                    "{newest:?} is the last of {producer}, the log says {says:?}"
-                ));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -105,6 +105,10 @@ impl Log {
     pub(super) fn make_room(&self, capacity: u64, taken: u64, since: Instant) -> Result<()> {
         let pool = self.pool.as_ref().ok_or(CLOSED)?;
         if !pool.has_room(capacity) {
+            if let Some(keeper) = &self.keeper {
+                // What is tiered already may not be sealed yet, and nobody may come again to release it.
+                keeper.settle();
+            }
             self.release_for_room(capacity)?;
         }
         pool.wait(capacity, taken, since, &|| self.shared.check_poison())

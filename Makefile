@@ -14,13 +14,17 @@ NATIVE := $(ALLUVIUM_TARGET_DIR)/plugins-native
 COMMAND := $(ALLUVIUM_TARGET_DIR)/debug/alluvium
 DEMO ?= $(CURDIR)/demo-output
 TEXT ?= a cat
+# How long make fuzz runs each fuzzer.
+FUZZ_SECONDS ?= 600
 
-.PHONY: help demo test lint format bench build plugins setup setup-python
+.PHONY: help demo test lint format bench fuzz fuzz-smoke miri build plugins setup setup-python
 
 help:
 	@echo 'make demo   photos to searchable Lance rows (TEXT="a cat" is what it looks for)'
 	@echo 'make test   every test: unit, documentation, plugins, end to end'
 	@echo 'make lint   rustfmt, clippy, rustdoc'
+	@echo 'make fuzz   the fuzzers of the log, FUZZ_SECONDS (600) each; make fuzz-smoke: 10 seconds each'
+	@echo 'make miri   under Miri (nightly) the tests of the log that it can run'
 	@echo 'make bench  the benchmarks, in release mode (a first build takes most of an hour on two cores)'
 
 setup:
@@ -55,3 +59,12 @@ format:
 
 bench: setup
 	cargo bench --locked -p alluvium-benches
+
+fuzz: setup
+	scripts/fuzz $(FUZZ_SECONDS)
+
+fuzz-smoke: setup
+	scripts/fuzz 10
+
+miri:
+	scripts/miri

@@ -421,6 +421,19 @@ fn a_missing_segment_is_corruption() {
 }
 
 #[test]
+fn a_segment_under_the_name_of_a_later_one_is_corruption() {
+    let dir = TempDir::new().unwrap();
+    let log = open(dir.path()).unwrap();
+    for start in (0..40_000).step_by(1000) {
+        log.append(&numbers(start..start + 1000), 1, None).unwrap();
+    }
+    drop(log);
+    let paths = segments(dir.path());
+    fs::copy(&paths[1], paths.last().unwrap()).unwrap();
+    assert!(matches!(open(dir.path()), Err(Error::Corrupt { .. })));
+}
+
+#[test]
 fn a_reader_of_another_process_sees_what_is_committed_and_repairs_nothing() {
     let dir = TempDir::new().unwrap();
     let writer = open(dir.path()).unwrap();

@@ -41,7 +41,7 @@ pub fn footer_block(block: &[u8], sequence: u64, salt: u64) -> Option<[u8; BLOCK
 
 /// Reads a roll call and writes it again.
 pub fn roll_call(payload: &[u8]) -> Vec<u8> {
-    Producers::from_payload(payload).to_payload()
+    Producers::from_payload(payload, u64::MAX).to_payload()
 }
 
 /// Reads who appended a frame and writes it again.

@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 use parking_lot::{Mutex, RwLock};
 
 use super::encode::EncodedBatch;
-use super::frame::{FRAME_HEADER_BYTES, FrameHeader};
+use super::frame::{FRAME_HEADER_BYTES, FrameHeader, OFFSET_MAX};
 use super::keeper::Keeper;
 use super::options::{Durability, LogOptions};
 use super::pool::Pool;
@@ -225,6 +225,9 @@ impl Log {
             self.shared.check_poison()?;
             if let Some(newest) = source.and_then(|source| writer.producers.known(source)) {
                 return Ok(Reserved::Known(newest.clone()));
+            }
+            if writer.prefix.end_offset + u64::from(encoded.row_count) > OFFSET_MAX {
+                return Err(Error::invalid("log", "has no offsets left for the batch"));
             }
             let capacity = self.capacity_for(writer, frame_bytes);
             let is_ready = writer.has_room(frame_bytes) || self.roll(writer, capacity)?;

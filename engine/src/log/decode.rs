@@ -117,7 +117,10 @@ where
         }
         match data_type {
             DataType::Struct(fields) => fields.iter().try_for_each(|f| self.take(f.data_type())),
-            DataType::FixedSizeList(field, _) => self.take(field.data_type()),
+            DataType::FixedSizeList(field, size) => {
+                node.length().checked_mul(i64::from(*size))?;
+                self.take(field.data_type())
+            }
             DataType::List(field) | DataType::Map(field, _) => {
                 self.take_values(size_of::<i32>())?;
                 self.take(field.data_type())

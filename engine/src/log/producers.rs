@@ -115,14 +115,15 @@ impl Producers {
         payload
     }
 
-    /// Reads a roll call. An entry whose batch ends at offset 0 is padding, as no batch of rows does.
-    pub(crate) fn from_payload(payload: &[u8]) -> Self {
+    /// Reads a roll call at an offset. An entry whose batch ends at offset 0 is padding, as no batch of rows does;
+    /// one whose batch ends behind the roll call would be waited for in vain.
+    pub(crate) fn from_payload(payload: &[u8], at: u64) -> Self {
         let entry = |bytes: &[u8]| {
             let mut fields = Fields(bytes);
             let mut next = || fields.take().map(u64::from_le_bytes);
             let (producer, sequence, start, end) = (next()?, next()?, next()?, next()?);
             let offsets = start..end;
-            (end > 0).then_some((producer, Newest { sequence, offsets }))
+            (start < end && end <= at).then_some((producer, Newest { sequence, offsets }))
         };
         Self(
             payload
@@ -164,7 +165,9 @@ mod tests {
         }
         let payload = producers.to_payload();
         assert_eq!(payload.len() % FRAME_ALIGNMENT, 0);
-        assert_eq!(Producers::from_payload(&payload), producers);
+        assert_eq!(Producers::from_payload(&payload, 101), producers);
+        let known = Producers::from_payload(&payload, 100);
+        assert_eq!(known.last_sequence(100), None, "not there yet");
     }
 
     #[test]
@@ -176,7 +179,7 @@ mod tests {
         }
         assert!(producers.last_sequence(many - 1).is_some());
         assert!(producers.last_sequence(0).is_none());
-        let called = Producers::from_payload(&producers.to_payload());
+        let called = Producers::from_payload(&producers.to_payload(), many);
         assert_eq!(called.0.len(), PRODUCERS_MAX);
         assert!(called.last_sequence(many - PRODUCERS_MAX as u64).is_some());
     }

@@ -150,7 +150,7 @@ pub(crate) fn call_roll(segment: &Segment, until: u64, producers: &mut Producers
         if header.is_roll_call() || header.has_source() {
             let payload = segment.payload(position, &header).unwrap_or_default();
             if header.is_roll_call() {
-                *producers = Producers::from_payload(&payload);
+                *producers = Producers::from_payload(&payload, header.base_offset);
                 begins_with_roll_call |= position == FRAMES_START;
             } else if let Some(source) = Source::from_block(&payload) {
                 producers.note(source, header.base_offset..header.end_offset);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::fs::FlockOperation;
 
 use super::block::SegmentHeader;
+use super::frame::OFFSET_MAX;
 use super::mapping::Mapping;
 use super::segment::Segment;
 use super::storage::{Storage, StorageFile, write_all_at};
@@ -141,7 +142,9 @@ impl Spare {
 
 /// The sequence that a left spare's file is named by.
 pub(crate) fn sequence_of(path: &Path) -> Option<u64> {
-    path.file_stem()?.to_str()?.parse().ok()
+    let sequence = path.file_stem()?.to_str()?.parse().ok()?;
+    // A log gives none that is larger, so nobody's frames have it.
+    (sequence <= OFFSET_MAX).then_some(sequence)
 }
 
 /// Removes the spares that an earlier process left: there is nothing in them.

@@ -451,6 +451,18 @@ fn producers_are_known_behind_a_segment_that_got_its_name_and_no_roll_call() {
 }
 
 #[test]
+fn a_spare_of_any_name_is_removed() {
+    let dir = TempDir::new().unwrap();
+    let spare = dir.path().join(format!("{}.spare", u64::MAX));
+    fs::write(&spare, []).unwrap();
+    let log = open(dir.path()).unwrap();
+    log.append(&numbers(0..10), 1, None).unwrap();
+    drop(log);
+    assert!(!spare.exists());
+    assert_eq!(open(dir.path()).unwrap().committed(), 10);
+}
+
+#[test]
 fn a_segment_under_the_name_of_a_later_one_is_corruption() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path()).unwrap();

@@ -49,6 +49,7 @@ test: build plugins setup-python
 lint: setup
 	cargo fmt --all --check
 	cargo fmt --all --check --manifest-path plugins/Cargo.toml
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --manifest-path plugins/Cargo.toml --all-targets --target-dir $(NATIVE) -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps -p alluvium
@@ -56,6 +57,7 @@ lint: setup
 format:
 	cargo fmt --all
 	cargo fmt --all --manifest-path plugins/Cargo.toml
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 bench: setup
 	cargo bench --locked -p alluvium-benches

@@ -102,9 +102,11 @@ static TEMPLATES: LazyLock<(Files, Files, Truth)> = LazyLock::new(|| {
     for (index, rows) in BATCHES.into_iter().cycle().take(24).enumerate() {
         let index = index as u64;
         let batch = truth.batch(0, log.committed(), rows);
-        let source = (index % 2 == 0).then_some((index % PRODUCERS, index));
+        let source = index
+            .is_multiple_of(2)
+            .then_some((index % PRODUCERS, index));
         log.append(&batch, source).expect("room for a batch");
-        if index % 5 == 0 {
+        if index.is_multiple_of(5) {
             log.sync().expect("a disk that works");
         }
     }

@@ -29,7 +29,7 @@ pub(crate) fn decode(payload: &Buffer, schema: SchemaRef) -> Result<RecordBatch,
     let batch = message
         .header_as_record_batch()
         .ok_or_else(|| broken("not a record batch message"))?;
-    if body_start % FRAME_ALIGNMENT != 0 {
+    if !body_start.is_multiple_of(FRAME_ALIGNMENT) {
         return Err(broken("a body that is not aligned"));
     }
     let body = payload.slice(body_start);
@@ -161,7 +161,8 @@ fn broken(reason: &str) -> ArrowError {
 mod tests {
     use std::sync::Arc;
 
-    use arrow_array::{ArrayRef, StringArray, StringViewArray};
+    use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, StringArray, StringViewArray};
+    use arrow_schema::Field;
 
     use super::super::encode::EncodedBatch;
     use super::*;
@@ -170,7 +171,10 @@ mod tests {
         let views: ArrayRef = Arc::new(StringViewArray::from(vec!["a view that has a buffer"]));
         let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
         let of = |column| RecordBatch::try_from_iter([("c", column)]).unwrap();
-        vec![of(views), of(texts)]
+        let floats = Float32Array::from(vec![1.0; 4]);
+        let field = Arc::new(Field::new("item", DataType::Float32, true));
+        let vectors = FixedSizeListArray::new(field, 4, Arc::new(floats), None);
+        vec![of(views), of(texts), of(Arc::new(vectors))]
     }
 
     fn payload(batch: &RecordBatch) -> Vec<u8> {

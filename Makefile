@@ -14,14 +14,18 @@ NATIVE := $(ALLUVIUM_TARGET_DIR)/plugins-native
 COMMAND := $(ALLUVIUM_TARGET_DIR)/debug/alluvium
 DEMO ?= $(CURDIR)/demo-output
 TEXT ?= a cat
+# How long make fuzz runs each fuzzer.
+FUZZ_SECONDS ?= 600
 
-.PHONY: help demo test soak lint format bench build plugins setup setup-python
+.PHONY: help demo test soak lint format bench fuzz fuzz-smoke miri build plugins setup setup-python
 
 help:
 	@echo 'make demo   photos to searchable Lance rows (TEXT="a cat" is what it looks for)'
 	@echo 'make test   every test: unit, documentation, plugins, end to end'
 	@echo 'make soak   the long forms of the tests of the log: killed 500 times, more batches'
 	@echo 'make lint   rustfmt, clippy, rustdoc'
+	@echo 'make fuzz   the fuzzers of the log, FUZZ_SECONDS (600) each; make fuzz-smoke: 10 seconds each'
+	@echo 'make miri   under Miri (nightly) the tests of the log that it can run'
 	@echo 'make bench  the benchmarks, in release mode (a first build takes most of an hour on two cores)'
 
 setup:
@@ -49,6 +53,7 @@ soak: setup
 lint: setup
 	cargo fmt --all --check
 	cargo fmt --all --check --manifest-path plugins/Cargo.toml
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --manifest-path plugins/Cargo.toml --all-targets --target-dir $(NATIVE) -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps -p alluvium
@@ -56,6 +61,16 @@ lint: setup
 format:
 	cargo fmt --all
 	cargo fmt --all --manifest-path plugins/Cargo.toml
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 bench: setup
 	cargo bench --locked -p alluvium-benches
+
+fuzz: setup
+	scripts/fuzz $(FUZZ_SECONDS)
+
+fuzz-smoke: setup
+	scripts/fuzz 10
+
+miri:
+	scripts/miri

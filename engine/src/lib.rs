@@ -61,6 +61,8 @@
 )]
 
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod log;
 mod metrics;
 mod rows;

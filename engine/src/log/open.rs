@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::append::{Log, Shared};
 use super::block::BLOCK_BYTES;
+use super::frame::FRAME_HEADER_BYTES;
 use super::keeper::Keeper;
 use super::options::LogOptions;
 use super::pool::Pool;
@@ -77,7 +78,8 @@ impl Log {
         let mut log = Self::assemble(options, &found, found.prefix.end_offset);
         log.write_barrier(&mut writer)?;
         // Also where power loss took the roll call: the segments before, which have the last one, may be released.
-        if writer.prefix.end_position == FRAMES_START {
+        let roll_call = FRAME_HEADER_BYTES + writer.producers.payload_bytes() as u64;
+        if writer.prefix.end_position == FRAMES_START && writer.has_room(roll_call) {
             log.write_roll_call(&mut writer)?;
             writer.active.sync()?;
         }

@@ -126,6 +126,14 @@ impl Segment {
         // Whoever named it may have been killed before the name was durable; not if it was sealed.
         segment.anchored.store(footer.is_some(), Ordering::Relaxed);
         if let Some(footer) = footer {
+            // What was copied to another's name would send appends to where rows are.
+            let frames = FRAMES_START..=segment.frames_end();
+            if footer.end_offset.checked_sub(base_offset) != Some(footer.rows)
+                || !frames.contains(&footer.length)
+            {
+                let reason = "the footer is not that of a segment of this name".to_owned();
+                return Err(corrupt(segment.frames_end(), reason));
+            }
             let _ = segment.footer.set(footer);
         }
         Ok(segment)

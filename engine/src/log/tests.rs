@@ -437,6 +437,61 @@ fn a_missing_segment_is_corruption() {
 }
 
 #[test]
+fn producers_are_known_behind_a_segment_that_got_its_name_and_no_roll_call() {
+    let dir = TempDir::new().unwrap();
+    let log = open(dir.path()).unwrap();
+    let source = super::producers::Source {
+        producer: 7,
+        sequence: 42,
+    };
+    log.append(&numbers(0..10), 1, Some(source)).unwrap();
+    for _ in 0..12 {
+        log.append(&numbers(0..1000), 1, None).unwrap();
+    }
+    log.release(0).unwrap();
+    kill(log);
+    let paths = segments(dir.path());
+    let last = paths.iter().rfind(|p| p.extension().unwrap() == "seg");
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(last.unwrap())
+        .unwrap();
+    let zeros = vec![0; (SEGMENT_BYTES - FRAMES_START) as usize];
+    file.write_all_at(&zeros, FRAMES_START).unwrap();
+    let log = open(dir.path()).unwrap();
+    log.release(u64::MAX).unwrap();
+    assert_eq!(log.size().0, 1);
+    drop(log);
+    let log = open(dir.path()).unwrap();
+    assert_eq!(log.last_sequence(7), Some(42));
+}
+
+#[test]
+fn a_spare_of_any_name_is_removed() {
+    let dir = TempDir::new().unwrap();
+    let spare = dir.path().join(format!("{}.spare", u64::MAX));
+    fs::write(&spare, []).unwrap();
+    let log = open(dir.path()).unwrap();
+    log.append(&numbers(0..10), 1, None).unwrap();
+    drop(log);
+    assert!(!spare.exists());
+    assert_eq!(open(dir.path()).unwrap().committed(), 10);
+}
+
+#[test]
+fn a_segment_under_the_name_of_a_later_one_is_corruption() {
+    let dir = TempDir::new().unwrap();
+    let log = open(dir.path()).unwrap();
+    for start in (0..40_000).step_by(1000) {
+        log.append(&numbers(start..start + 1000), 1, None).unwrap();
+    }
+    drop(log);
+    let paths = segments(dir.path());
+    fs::copy(&paths[1], paths.last().unwrap()).unwrap();
+    assert!(matches!(open(dir.path()), Err(Error::Corrupt { .. })));
+}
+
+#[test]
 fn a_reader_of_another_process_sees_what_is_committed_and_repairs_nothing() {
     let dir = TempDir::new().unwrap();
     let writer = open(dir.path()).unwrap();

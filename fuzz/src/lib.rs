@@ -1,0 +1,5 @@
+pub mod batches;
+pub mod damage;
+pub mod files;
+pub mod payload;
+pub mod recovery;

@@ -15,13 +15,14 @@ COMMAND := $(ALLUVIUM_TARGET_DIR)/debug/alluvium
 DEMO ?= $(CURDIR)/demo-output
 TEXT ?= a cat
 
-.PHONY: help demo test lint format bench build plugins setup setup-python
+.PHONY: help demo test lint format bench bench-ingest bench-tiering build plugins setup setup-python
 
 help:
 	@echo 'make demo   photos to searchable Lance rows (TEXT="a cat" is what it looks for)'
 	@echo 'make test   every test: unit, documentation, plugins, end to end'
 	@echo 'make lint   rustfmt, clippy, rustdoc'
 	@echo 'make bench  the benchmarks, in release mode (a first build takes most of an hour on two cores)'
+	@echo 'make bench-ingest  only appends, beside the peers, into benches/results/'
 
 setup:
 	@scripts/setup tools
@@ -53,5 +54,16 @@ format:
 	cargo fmt --all
 	cargo fmt --all --manifest-path plugins/Cargo.toml
 
-bench: setup
-	cargo bench --locked -p alluvium-benches
+# One run: what an earlier one left is not part of it. The peers are a feature that nothing else asks for.
+REPORT := $(ALLUVIUM_TARGET_DIR)/ingest-report
+bench-ingest: setup
+	rm -rf '$(REPORT)'
+	CRITERION_HOME='$(REPORT)' cargo bench --locked -p alluvium-benches --features peers --bench ingest
+	CRITERION_HOME='$(REPORT)' cargo bench --locked -p alluvium-benches --features peers --bench summary
+	@echo 'Criterion: $(REPORT)/report/index.html'
+
+# The same features, so that one build serves both.
+bench-tiering: setup
+	cargo bench --locked -p alluvium-benches --features peers --bench tiering
+
+bench: bench-ingest bench-tiering

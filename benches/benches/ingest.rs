@@ -1,130 +1,191 @@
-//! Appending to the log, beside what memory and the file system can do with the same bytes.
+//! Appending batches and rows, reading them where they lie, and opening stores, beside the peers and the limits.
 
-use std::fs::File;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
-use alluvium::{Durability, StoreOptions, Table, TableOptions};
-use alluvium_benches::{images, readings};
-use arrow_array::{Array, RecordBatch};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use tempfile::TempDir;
+use alluvium_benches::{
+    Cell, Kind, Promise, Recycled, RecycledFiles, RecycledSegments, Samples, SealedStore, Sums,
+    check_disk, contestants, measure, measure_recycled, row_contestants, written,
+};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 
-const SEGMENT: u64 = 128 << 20;
+const SIZES: [(&str, usize); 4] = [
+    ("4KiB", 4 << 10),
+    ("64KiB", 64 << 10),
+    ("1MiB", 1 << 20),
+    ("4MiB", 4 << 20),
+];
 
-/// The bytes that a batch's buffers hold.
-fn payload(batch: &RecordBatch) -> Vec<u8> {
-    let columns = batch.columns().iter().map(|column| column.to_data());
-    columns
-        .flat_map(|data| data.buffers().to_vec())
-        .flat_map(|buffer| buffer.to_vec())
-        .collect()
-}
+/// The most rows of one time.
+const ROWS_AT_MOST: u64 = 400_000;
 
-fn memcpy(bytes: &[u8], times: u64) -> Duration {
-    let mut target = vec![0u8; bytes.len().max(64 << 20)];
-    let mut position = 0;
-    let begin = Instant::now();
-    for _ in 0..times {
-        if position + bytes.len() > target.len() {
-            position = 0;
-        }
-        target[position..position + bytes.len()].copy_from_slice(black_box(bytes));
-        position += bytes.len();
-    }
-    black_box(&target);
-    begin.elapsed()
-}
-
-/// Writes as the log does: into preallocated files of a segment's size, or over one again and again.
-fn pwrite(bytes: &[u8], times: u64, is_fresh: bool, sync: bool) -> Duration {
-    let directory = TempDir::new().expect("a directory");
-    let make = |index: u64| {
-        let path = directory.path().join(index.to_string());
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .expect("a file");
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, SEGMENT)
-            .expect("space");
-        file
-    };
-    let mut file = make(0);
-    if !is_fresh {
-        let zeros = vec![0u8; 1 << 20];
-        for i in 0..SEGMENT >> 20 {
-            rustix::io::pwrite(&file, &zeros, i << 20).expect("written");
-        }
-    }
-    let (mut position, mut files) = (0, 1);
-    let begin = Instant::now();
-    for _ in 0..times {
-        if position + bytes.len() as u64 > SEGMENT {
-            position = 0;
-            if is_fresh {
-                file = make(files);
-                files += 1;
-            }
-        }
-        let written = rustix::io::pwrite(&file, black_box(bytes), position).expect("written");
-        assert_eq!(written, bytes.len());
-        if sync {
-            rustix::fs::fdatasync(&file).expect("synced");
-        }
-        position += bytes.len() as u64;
-    }
-    begin.elapsed()
-}
-
-fn append(batch: &RecordBatch, times: u64, durability: Durability) -> Duration {
-    let directory = TempDir::new().expect("a directory");
-    let store = StoreOptions::new()
-        .tiering(false)
-        .open(directory.path().join("store"))
-        .expect("a store");
-    let options = TableOptions::new(batch.schema())
-        .durability(durability)
-        .segment_bytes(SEGMENT);
-    let table: Table = store.create_table("t", options).expect("a table");
-    let begin = Instant::now();
-    for _ in 0..times {
-        let _ = black_box(table.append(black_box(batch)).expect("appended"));
-    }
-    begin.elapsed()
-}
-
-fn ingest(criterion: &mut Criterion) {
-    let kib = 1 << 10;
-    let cases = [
-        ("readings-64KiB", readings(64 * kib, 1)),
-        ("readings-1MiB", readings(1024 * kib, 2)),
-        ("images-1MiB", images(10, 3)),
-    ];
-    let mut group = criterion.benchmark_group("ingest");
+fn group<'a>(criterion: &'a mut Criterion, name: String) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
     group
         .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(3));
-    for (name, batch) in &cases {
-        let bytes = payload(batch);
-        group.throughput(Throughput::Bytes(bytes.len() as u64));
-        let mut lane = |lane: &str, run: &dyn Fn(u64) -> Duration| {
-            group.bench_function(BenchmarkId::new(lane, name), |b| b.iter_custom(run));
-        };
-        lane("limit-memcpy", &|n| memcpy(&bytes, n));
-        lane("limit-pwrite-warm", &|n| pwrite(&bytes, n, false, false));
-        lane("limit-pwrite-fresh", &|n| pwrite(&bytes, n, true, false));
-        lane("alluvium-buffered", &|n| {
-            append(batch, n, Durability::Buffered)
+        .sampling_mode(SamplingMode::Flat)
+        .nresamples(1000)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(500));
+    group
+}
+
+/// Which batches are appended by how many.
+fn producers_of(kind: Kind, bytes: usize) -> &'static [usize] {
+    match kind {
+        Kind::Fixed => &[1, 2, 8],
+        Kind::Strings => &[1],
+        Kind::Images if bytes >= 1 << 20 => &[1],
+        Kind::Images => &[],
+    }
+}
+
+fn appends(criterion: &mut Criterion, root: &Path) {
+    for kind in [Kind::Fixed, Kind::Strings, Kind::Images] {
+        for (size, bytes) in SIZES {
+            if producers_of(kind, bytes).is_empty() {
+                continue;
+            }
+            let samples = Samples::new(kind, bytes);
+            for promise in [Promise::Crash, Promise::Power] {
+                for &producers in producers_of(kind, bytes) {
+                    let cell = Cell {
+                        root,
+                        samples: &samples,
+                        producers,
+                        promise,
+                    };
+                    append(
+                        criterion,
+                        &name(promise.name(), kind, size, producers),
+                        cell,
+                    );
+                }
+            }
+            if kind == Kind::Fixed && (size == "64KiB" || size == "1MiB") {
+                recycled(criterion, root, &samples, size);
+            }
+        }
+    }
+}
+
+fn name(promise: &str, kind: Kind, size: &str, producers: usize) -> String {
+    format!("{promise} {} {size} {producers}p", kind.name())
+}
+
+fn append(criterion: &mut Criterion, name: &str, cell: Cell<'_>) {
+    let mut group = group(criterion, name.to_owned());
+    group.throughput(Throughput::Bytes(
+        cell.samples.payload * cell.producers as u64,
+    ));
+    for contestant in contestants(cell.promise) {
+        group.bench_function(contestant.name, |b| {
+            b.iter_custom(|times| measure(&contestant, cell, times));
         });
-        lane("limit-pwrite-fdatasync", &|n| pwrite(&bytes, n, true, true));
-        lane("alluvium-sync", &|n| append(batch, n, Durability::Sync));
     }
     group.finish();
 }
 
-criterion_group!(benches, ingest);
-criterion_main!(benches);
+fn recycled(criterion: &mut Criterion, root: &Path, samples: &Samples, size: &str) {
+    for producers in [1, 2] {
+        let cell = Cell {
+            root,
+            samples,
+            producers,
+            promise: Promise::Crash,
+        };
+        let mut group = group(criterion, name("recycled", Kind::Fixed, size, producers));
+        group.throughput(Throughput::Bytes(samples.payload * producers as u64));
+        let files = || RecycledFiles::new(root, samples, producers);
+        reuse(&mut group, "limit-pwrite", cell, files);
+        reuse(&mut group, "alluvium", cell, || {
+            RecycledSegments::new(root, samples)
+        });
+        group.finish();
+    }
+}
+
+/// Measures one thing again and again; it is made when it is first needed.
+fn reuse<L: Recycled>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    cell: Cell<'_>,
+    make: impl Fn() -> L,
+) {
+    let mut lane = None;
+    group.bench_function(name, |b| {
+        let lane = lane.get_or_insert_with(&make);
+        b.iter_custom(|times| measure_recycled(lane, cell, times));
+    });
+}
+
+fn rows(criterion: &mut Criterion, root: &Path) {
+    let mut group = group(criterion, "rows".to_owned());
+    group.throughput(Throughput::Elements(1));
+    for (name, insert) in row_contestants() {
+        group.bench_function(name, |b| {
+            b.iter_custom(|times| {
+                let directory = tempfile::TempDir::new_in(root).expect("a directory");
+                let rows = times.min(ROWS_AT_MOST);
+                insert(directory.path(), rows).mul_f64(times as f64 / rows as f64)
+            });
+        });
+    }
+    group.finish();
+}
+
+fn scan(criterion: &mut Criterion, root: &Path) {
+    let sums = Sums::new(root, Samples::new(Kind::Fixed, 1 << 20));
+    assert_eq!(sums.of_memory(), sums.of_log());
+    let mut group = group(criterion, "scan".to_owned());
+    group.throughput(Throughput::Bytes(sums.column_bytes()));
+    group.bench_function("limit-memory", |b| b.iter(|| black_box(sums.of_memory())));
+    group.bench_function("alluvium", |b| b.iter(|| black_box(sums.of_log())));
+    group.finish();
+}
+
+fn open(criterion: &mut Criterion, root: &Path) {
+    let mut group = group(criterion, "open".to_owned());
+    for gibibytes in [1, 16] {
+        let mut store = None;
+        group.bench_function(format!("alluvium-{gibibytes}GiB"), |b| {
+            let store = store.get_or_insert_with(|| SealedStore::new(root, gibibytes));
+            b.iter_custom(|times| (0..times).map(|_| store.open()).sum());
+        });
+    }
+    group.finish();
+}
+
+/// Leaves beside the estimates what was written for which payload.
+fn note_written(root: &Path) {
+    let sizes = SIZES.map(|(size, bytes)| {
+        let (written, payload) = written(root, &Samples::new(Kind::Fixed, bytes));
+        format!("\"{size}\":{{\"written\":{written},\"payload\":{payload}}}")
+    });
+    let home = std::env::var_os("CRITERION_HOME").expect("CRITERION_HOME, as make sets it");
+    let home = std::path::PathBuf::from(home);
+    std::fs::create_dir_all(&home).expect("a directory");
+    std::fs::write(
+        home.join("written.json"),
+        format!("{{{}}}", sizes.join(",")),
+    )
+    .expect("written");
+}
+
+fn main() {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    std::fs::create_dir_all(root).expect("a directory");
+    check_disk(root);
+    let mut criterion = Criterion::default().configure_from_args();
+    appends(&mut criterion, root);
+    rows(&mut criterion, root);
+    scan(&mut criterion, root);
+    open(&mut criterion, root);
+    criterion.final_summary();
+    // Only a whole run under make has a place for it.
+    if std::env::var_os("CRITERION_HOME").is_some() {
+        note_written(root);
+    }
+}

@@ -1,0 +1,37 @@
+//! What the numbers are of.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// The processor, its cores, memory, kernel, file system and the day.
+pub(crate) fn named(home: &Path) -> String {
+    let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".into());
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kilobytes = field("/proc/meminfo", "MemTotal");
+    let kilobytes = kilobytes.and_then(|m| m.split_whitespace().next()?.parse::<u64>().ok());
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let file_system = said_by("stat", &["-f", "-c", "%T", &home.display().to_string()]);
+    format!(
+        "Machine: {processor}, {cores} cores, {} GiB of memory, Linux {}, {} ({}). Measured on {}.",
+        kilobytes.unwrap_or(0) / (1 << 20),
+        kernel.trim(),
+        file_system,
+        said_by("uname", &["-m"]),
+        said_by("date", &["-u", "+%Y-%m-%d"]),
+    )
+}
+
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn said_by(command: &str, arguments: &[&str]) -> String {
+    let output = Command::new(command).args(arguments).output();
+    output.map_or_else(
+        |_| "unknown".to_owned(),
+        |o| String::from_utf8_lossy(&o.stdout).trim().to_owned(),
+    )
+}

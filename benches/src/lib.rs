@@ -29,8 +29,8 @@ pub type InsertRows = fn(&std::path::Path, u64) -> std::time::Duration;
 
 /// What takes single rows.
 pub fn row_contestants() -> Vec<(&'static str, InsertRows)> {
-    let mut all: Vec<(&'static str, InsertRows)> = Vec::new();
-    all.extend(alluvium::row_contestant());
+    #[allow(unused_mut, reason = "without peers")]
+    let mut all = vec![alluvium::row_contestant()];
     #[cfg(feature = "peers")]
     all.extend(peers::row_contestants());
     all

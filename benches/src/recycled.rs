@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use alluvium::{Durability, TableOptions};
@@ -80,9 +81,10 @@ impl Recycled for RecycledSegments {
     }
 }
 
-/// A file for each producer, written over from its begin.
+/// A file for each producer, together as large as the segments are, written over from begin to end again and again.
 pub struct RecycledFiles {
-    files: Vec<(File, std::sync::atomic::AtomicU64)>,
+    files: Vec<(File, AtomicU64)>,
+    bytes: u64,
     _directory: TempDir,
 }
 
@@ -90,16 +92,18 @@ impl RecycledFiles {
     /// Writes every page once.
     pub fn new(root: &Path, samples: &Samples, producers: usize) -> Self {
         let directory = TempDir::new_in(root).expect("a directory");
+        let bytes = (SPARES as u64 + 1) * SEGMENT / producers as u64;
         let largest = samples.all.iter().map(|s| s.bytes.len() as u64).max();
-        let bytes = BYTES_AT_MOST / producers as u64 + largest.expect("samples");
+        let bytes_of_file = bytes + largest.expect("samples");
         let file = |producer: usize| {
-            let file = allocated(&directory.path().join(producer.to_string()), bytes);
-            let ones = vec![1u8; bytes as usize];
-            write_at(&file, &ones, 0);
-            (file, 0.into())
+            let path = directory.path().join(producer.to_string());
+            let file = allocated(&path, bytes_of_file);
+            write_at(&file, &vec![1u8; bytes_of_file as usize], 0);
+            (file, AtomicU64::new(0))
         };
         let lane = Self {
             files: (0..producers).map(file).collect(),
+            bytes,
             _directory: directory,
         };
         lane.settle();
@@ -111,16 +115,15 @@ impl Lane for RecycledFiles {
     fn append(&self, producer: usize, sample: &Sample) {
         let (file, next) = &self.files[producer];
         let length = sample.bytes.len() as u64;
-        let position = next.fetch_add(length, std::sync::atomic::Ordering::Relaxed);
-        write_at(file, &sample.bytes, position);
+        let position = next.fetch_add(length, Ordering::Relaxed);
+        write_at(file, &sample.bytes, position % self.bytes);
     }
 }
 
 impl Recycled for RecycledFiles {
     fn settle(&self) {
-        for (file, next) in &self.files {
+        for (file, _) in &self.files {
             file.sync_all().expect("synced");
-            next.store(0, std::sync::atomic::Ordering::Relaxed);
         }
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Results {
     estimates: Vec<Estimate>,
     /// By size: bytes written, bytes of payload.
     pub(crate) written: BTreeMap<String, (f64, f64)>,
+    /// By name: what was measured by turns.
+    ratios: BTreeMap<String, f64>,
 }
 
 impl Results {
@@ -43,10 +45,15 @@ impl Results {
         let written = json(&home.join("written.json"));
         let number = |value: &Value, name: &str| value[name].as_f64().unwrap_or(f64::NAN);
         let written = written.iter().filter_map(Value::as_object).flatten();
+        let ratios = json(&home.join("ratios.json"));
+        let ratios = ratios.iter().filter_map(Value::as_object).flatten();
         Self {
             estimates,
             written: written
                 .map(|(size, v)| (size.clone(), (number(v, "written"), number(v, "payload"))))
+                .collect(),
+            ratios: ratios
+                .filter_map(|(name, ratio)| Some((name.clone(), ratio.as_f64()?)))
                 .collect(),
         }
     }
@@ -55,6 +62,11 @@ impl Results {
     pub(crate) fn find(&self, group: &str, lane: &str) -> Option<&Estimate> {
         let mut all = self.estimates.iter();
         all.find(|e| e.group == group && e.lane == lane)
+    }
+
+    /// What was measured by turns under that name.
+    pub(crate) fn ratio(&self, name: &str) -> Option<f64> {
+        self.ratios.get(name).copied()
     }
 
     /// The lanes of a group, the fastest first.

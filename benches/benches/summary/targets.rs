@@ -28,16 +28,19 @@ impl Target {
     }
 }
 
-/// How much faster one lane is than another.
-fn ratio(of: Option<&Estimate>, to: Option<&Estimate>) -> Option<f64> {
-    Some(of?.rate() / to?.rate())
-}
-
 fn at_least(says: impl Into<String>, ratio: Option<f64>, bound: f64) -> Target {
     Target {
         says: says.into(),
         ratio,
         bound: Bound::AtLeast(bound),
+    }
+}
+
+fn at_most(says: impl Into<String>, ratio: Option<f64>, bound: f64) -> Target {
+    Target {
+        says: says.into(),
+        ratio,
+        bound: Bound::AtMost(bound),
     }
 }
 
@@ -55,66 +58,51 @@ pub(crate) fn table(results: &Results) -> String {
 
 fn buffered(results: &Results) -> Vec<Target> {
     let mut targets = Vec::new();
-    for (size, bound) in [("1MiB", 0.85), ("64KiB", 0.75)] {
-        let group = format!("recycled fixed {size} 1p");
-        let pair = |lane| results.find(&group, lane);
-        targets.push(at_least(
-            format!("Buffered, {size}, recycled segments, over `pwrite` to recycled pages"),
-            ratio(pair("alluvium"), pair("limit-pwrite")),
-            bound,
-        ));
+    for (pages, limit) in [
+        ("recycled", "`pwrite` to recycled pages"),
+        ("fresh", "`pwrite` to a fresh preallocated file"),
+    ] {
+        for (size, bound) in [("1MiB", 0.85), ("64KiB", 0.75)] {
+            targets.push(at_least(
+                format!("Buffered, {size}, 1 producer, {pages} segments, over {limit}"),
+                results.ratio(&format!("{pages} {size} over limit")),
+                bound,
+            ));
+        }
     }
-    for (size, bound) in [("1MiB", 0.85), ("64KiB", 0.75)] {
-        let group = format!("crash fixed {size} 1p");
-        let pair = |lane| results.find(&group, lane);
-        targets.push(at_least(
-            format!("Buffered, {size}, fresh segments, over `pwrite` to a fresh preallocated file"),
-            ratio(pair("alluvium"), pair("limit-pwrite")),
-            bound,
-        ));
-    }
-    for (promise, pages) in [("recycled", "recycled"), ("crash", "fresh")] {
-        for size in ["64KiB", "1MiB"] {
-            targets.push(two_producers(results, promise, pages, size));
+    for pages in ["recycled", "fresh"] {
+        for size in ["1MiB", "64KiB"] {
+            targets.push(two_producers(results, pages, size));
         }
     }
     targets
 }
 
 /// Twice the producers: 1.5 times as much, or nearly all that two `pwrite` threads reach.
-fn two_producers(results: &Results, promise: &str, pages: &str, size: &str) -> Target {
-    let group = |producers: usize| format!("{promise} fixed {size} {producers}p");
-    let two = results.find(&group(2), "alluvium");
-    let speedup = ratio(two, results.find(&group(1), "alluvium"));
-    let of_limit = ratio(two, results.find(&group(2), "limit-pwrite"));
+fn two_producers(results: &Results, pages: &str, size: &str) -> Target {
+    let speedup = results.ratio(&format!("{pages} {size} 2p over 1p"));
+    let of_limit = results.ratio(&format!("{pages} {size} 2p over limit"));
     let says = format!("Buffered, {size}, {pages} segments, 2 producers over");
     match (speedup, of_limit) {
-        (Some(speedup), of_limit) if speedup >= 1.5 || of_limit.is_none() => {
-            at_least(format!("{says} 1"), Some(speedup), 1.5)
-        }
-        (_, of_limit) => {
-            let with = speedup.map_or(String::new(), |s| format!(" ({s:.2} of 1 producer)"));
-            at_least(format!("{says} two `pwrite` threads{with}"), of_limit, 0.9)
-        }
+        (Some(speedup), Some(_)) if speedup < 1.5 => at_least(
+            format!("{says} two `pwrite` threads ({speedup:.2} of 1 producer)"),
+            of_limit,
+            0.9,
+        ),
+        _ => at_least(format!("{says} 1"), speedup, 1.5),
     }
 }
 
 fn sync(results: &Results) -> Vec<Target> {
-    let alluvium = |producers| {
-        let group = format!("power fixed 4KiB {producers}p");
-        results.find(&group, "alluvium")
-    };
     let mut targets = vec![at_least(
         "Sync, 4KiB, 8 producers over 1",
-        ratio(alluvium(8), alluvium(1)),
+        results.ratio("sync 4KiB 8p over 1p"),
         5.0,
     )];
     for size in ["4KiB", "64KiB", "1MiB"] {
-        let group = format!("power fixed {size} 1p");
-        let pair = |lane| results.find(&group, lane);
         targets.push(at_least(
             format!("Sync, {size}, 1 producer over `pwrite` + `fdatasync`"),
-            ratio(pair("alluvium"), pair("limit-pwrite-fdatasync")),
+            results.ratio(&format!("sync {size} over limit")),
             0.9,
         ));
     }
@@ -123,9 +111,6 @@ fn sync(results: &Results) -> Vec<Target> {
 
 fn others(results: &Results) -> Vec<Target> {
     let rows = results.find("rows", "alluvium");
-    let scan = |lane| results.find("scan", lane);
-    let open = |lane| results.find("open", lane).map(|e| e.seconds);
-    let opening = open("alluvium-16GiB").zip(open("alluvium-1GiB"));
     let mut targets = vec![
         at_least(
             "Single rows through the appender, million rows/s",
@@ -134,22 +119,22 @@ fn others(results: &Results) -> Vec<Target> {
         ),
         at_least(
             "Sum of an int64 column over the log, over the same in memory",
-            ratio(scan("alluvium"), scan("limit-memory")),
+            results.ratio("sum of log over memory"),
             0.9,
         ),
-        Target {
-            says: "Opening a store, 16 GiB sealed over 1 GiB (time)".into(),
-            ratio: opening.map(|(sixteen, one)| sixteen / one),
-            bound: Bound::AtMost(2.0),
-        },
+        at_most(
+            "Opening a store, 16 GiB sealed over 1 GiB (time)",
+            results.ratio("time to open 16 GiB over 1 GiB"),
+            2.0,
+        ),
     ];
     for size in ["64KiB", "1MiB", "4MiB"] {
         let pair = results.written.get(size);
-        targets.push(Target {
-            says: format!("Bytes written over payload, {size}"),
-            ratio: pair.map(|(written, payload)| written / payload),
-            bound: Bound::AtMost(1.02),
-        });
+        targets.push(at_most(
+            format!("Bytes written over payload, {size}"),
+            pair.map(|(written, payload)| written / payload),
+            1.02,
+        ));
     }
     targets
 }
@@ -166,9 +151,10 @@ fn peers(results: &Results) -> Vec<Target> {
                     |e: &&&Estimate| e.lane != "alluvium" && !e.lane.starts_with("limit-");
                 let best = lanes.iter().find(is_peer).copied();
                 let name = best.map_or("the fastest peer", |e| e.lane.as_str());
+                let alluvium = results.find(&group, "alluvium");
                 targets.push(at_least(
                     format!("{promise}, {size}, {producers} producers, over {name}"),
-                    ratio(results.find(&group, "alluvium"), best),
+                    alluvium.zip(best).map(|(a, best)| a.rate() / best.rate()),
                     1.0,
                 ));
             }

@@ -1,5 +1,7 @@
 //! Appending batches and rows, reading them where they lie, and opening stores, beside the peers and the limits.
 
+mod pairs;
+
 use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
@@ -158,20 +160,21 @@ fn open(criterion: &mut Criterion, root: &Path) {
     group.finish();
 }
 
-/// Leaves beside the estimates what was written for which payload.
+/// Leaves a JSON object beside the estimates.
+fn note(name: &str, members: &[String]) {
+    let home = std::env::var_os("CRITERION_HOME").expect("CRITERION_HOME");
+    let home = Path::new(&home);
+    std::fs::create_dir_all(home).expect("a directory");
+    std::fs::write(home.join(name), format!("{{{}}}", members.join(","))).expect("written");
+}
+
+/// What was written for which payload.
 fn note_written(root: &Path) {
     let sizes = SIZES.map(|(size, bytes)| {
         let (written, payload) = written(root, &Samples::new(Kind::Fixed, bytes));
         format!("\"{size}\":{{\"written\":{written},\"payload\":{payload}}}")
     });
-    let home = std::env::var_os("CRITERION_HOME").expect("CRITERION_HOME, as make sets it");
-    let home = std::path::PathBuf::from(home);
-    std::fs::create_dir_all(&home).expect("a directory");
-    std::fs::write(
-        home.join("written.json"),
-        format!("{{{}}}", sizes.join(",")),
-    )
-    .expect("written");
+    note("written.json", &sizes);
 }
 
 fn main() {
@@ -184,8 +187,9 @@ fn main() {
     scan(&mut criterion, root);
     open(&mut criterion, root);
     criterion.final_summary();
-    // Only a whole run under make has a place for it.
+    // These know no filter: a run that is looked for in part has no use for them.
     if std::env::var_os("CRITERION_HOME").is_some() {
         note_written(root);
+        note("ratios.json", &pairs::ratios(root));
     }
 }

@@ -8,9 +8,11 @@ use tempfile::TempDir;
 
 use crate::samples::{Sample, Samples};
 
-/// What is written for one time at most, of all producers together, so that page cache is what is measured
-/// and not the kernel's throttling of a disk that is slower.
-const BYTES_AT_MOST: u64 = 96 << 20;
+/// How long a sample lasts, unless its bytes are written before: much longer than threads take to start.
+const SAMPLE_TIME: Duration = Duration::from_millis(60);
+
+/// How many appends go between two looks at the clock, which is not free beside a small one.
+const APPENDS_PER_LOOK: u64 = 8;
 
 /// What holds for a batch once its append returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,15 @@ pub enum Promise {
 }
 
 impl Promise {
+    /// What is written for one sample at most, of all producers together: what the page cache takes, or a disk
+    /// that is throttled, without becoming another machine.
+    fn bytes_at_most(self) -> u64 {
+        match self {
+            Self::Crash => 96 << 20,
+            Self::Power => 16 << 20,
+        }
+    }
+
     /// Its name in a report.
     pub fn name(self) -> &'static str {
         match self {
@@ -77,11 +88,10 @@ pub struct Cell<'a> {
     pub promise: Promise,
 }
 
-/// The time in which every producer appends that many batches. Past a bound it is extrapolated.
+/// The time in which every producer appends that many batches, extrapolated from what a sample lasts.
 pub fn measure(contestant: &Contestant, cell: Cell<'_>, times: u64) -> Duration {
-    let round = cell.samples.payload * cell.producers as u64;
-    let appends = times.min((BYTES_AT_MOST / round).max(1));
     let directory = TempDir::new_in(cell.root).expect("a directory");
+    let appends = appends_at_most(cell, cell.promise.bytes_at_most());
     let lane = (contestant.open)(&Opening {
         directory: directory.path(),
         samples: cell.samples,
@@ -89,23 +99,35 @@ pub fn measure(contestant: &Contestant, cell: Cell<'_>, times: u64) -> Duration 
         appends,
         promise: cell.promise,
     });
-    let elapsed = race(&*lane, cell, appends);
+    let one = race(&*lane, cell, appends);
     lane.abandon();
-    elapsed.mul_f64(times as f64 / appends as f64)
+    one.mul_f64(times as f64)
 }
 
-/// From the first producer's start to the last one's end.
-pub(crate) fn race<L: Lane + ?Sized>(lane: &L, cell: Cell<'_>, appends: u64) -> Duration {
+/// How often each producer appends, to write that many bytes together; once at least.
+pub(crate) fn appends_at_most(cell: Cell<'_>, bytes: u64) -> u64 {
+    (bytes / (cell.samples.payload * cell.producers as u64)).max(1)
+}
+
+/// The time in which every producer appends one batch, the mean of a sample. It is counted from the first one's
+/// start to the last one's end.
+pub(crate) fn race<L: Lane + ?Sized>(lane: &L, cell: Cell<'_>, appends_at_most: u64) -> Duration {
     let barrier = Barrier::new(cell.producers);
     let run = |producer: usize| {
         barrier.wait();
         let begin = Instant::now();
-        for turn in 0..appends {
+        let mut turn = 0;
+        while turn < appends_at_most {
             lane.append(producer, cell.samples.at(producer, cell.producers, turn));
+            turn += 1;
+            let is_large = cell.samples.payload > 16 << 10;
+            if (is_large || turn % APPENDS_PER_LOOK == 0) && begin.elapsed() > SAMPLE_TIME {
+                break;
+            }
         }
-        (begin, Instant::now())
+        (begin, Instant::now(), turn)
     };
-    let times: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
+    let runs: Vec<(Instant, Instant, u64)> = std::thread::scope(|scope| {
         let run = &run;
         let threads: Vec<_> = (0..cell.producers)
             .map(|producer| scope.spawn(move || run(producer)))
@@ -113,9 +135,10 @@ pub(crate) fn race<L: Lane + ?Sized>(lane: &L, cell: Cell<'_>, appends: u64) -> 
         let joined = threads.into_iter().map(|t| t.join().expect("a producer"));
         joined.collect()
     });
-    let begin = times.iter().map(|t| t.0).min().expect("a producer");
-    let end = times.iter().map(|t| t.1).max().expect("a producer");
-    end - begin
+    let begin = runs.iter().map(|r| r.0).min().expect("a producer");
+    let end = runs.iter().map(|r| r.1).max().expect("a producer");
+    let appends: u64 = runs.iter().map(|r| r.2).sum();
+    (end - begin).mul_f64(cell.producers as f64 / appends as f64)
 }
 
 /// Drops a file's pages, written back or not, without making it shorter.

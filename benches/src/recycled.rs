@@ -11,7 +11,7 @@ use alluvium::{Durability, TableOptions};
 use tempfile::TempDir;
 
 use crate::alluvium::{Log, options};
-use crate::lane::{Cell, Lane, race};
+use crate::lane::{Cell, Lane, appends_at_most, race};
 use crate::limits::{allocated, write_at};
 use crate::samples::{Sample, Samples};
 
@@ -21,7 +21,7 @@ const SEGMENT: u64 = 32 << 20;
 /// The files that are kept; one more than what is written for one time needs.
 const SPARES: usize = 3;
 
-/// What is written for one time at most: a new file is never needed.
+/// What is written for one sample at most: a new file is never needed.
 const BYTES_AT_MOST: u64 = 48 << 20;
 
 /// A lane that is measured again and again.
@@ -30,13 +30,11 @@ pub trait Recycled: Lane {
     fn settle(&self);
 }
 
-/// The time in which every producer appends that many batches. Past a bound it is extrapolated.
+/// The time in which every producer appends that many batches, extrapolated from what a sample lasts.
 pub fn measure_recycled(lane: &dyn Recycled, cell: Cell<'_>, times: u64) -> Duration {
-    let round = cell.samples.payload * cell.producers as u64;
-    let appends = times.min((BYTES_AT_MOST / round).max(1));
-    let elapsed = race(lane, cell, appends);
+    let one = race(lane, cell, appends_at_most(cell, BYTES_AT_MOST));
     lane.settle();
-    elapsed.mul_f64(times as f64 / appends as f64)
+    one.mul_f64(times as f64)
 }
 
 /// A log all of whose segment files hold rows that were tiered.

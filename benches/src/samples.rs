@@ -20,6 +20,8 @@ const IMAGE_BYTES: usize = 100_000;
 pub enum Kind {
     /// An int64 and seven float64: 64 bytes.
     Fixed,
+    /// An int64 alone, for scans.
+    Numbers,
     /// An int64 and a text of 48 characters.
     Strings,
     /// An int64 and 100 KB that don't compress.
@@ -31,6 +33,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Fixed => "fixed",
+            Self::Numbers => "numbers",
             Self::Strings => "strings",
             Self::Images => "images",
         }
@@ -39,6 +42,7 @@ impl Kind {
     fn batch(self, bytes: usize, seed: u64) -> RecordBatch {
         match self {
             Self::Fixed => fixed(bytes, seed),
+            Self::Numbers => numbers(bytes, seed),
             Self::Strings => strings(bytes, seed),
             Self::Images => images((bytes / IMAGE_BYTES).max(1), seed),
         }
@@ -113,6 +117,15 @@ pub(crate) fn fixed(bytes: usize, seed: u64) -> RecordBatch {
         columns.push((name, Arc::new(Float64Array::from_iter_values(values))));
     }
     batch(columns)
+}
+
+fn numbers(bytes: usize, seed: u64) -> RecordBatch {
+    let mut random = StdRng::seed_from_u64(seed);
+    let numbers = (0..bytes / 8).map(|_| random.random::<i64>());
+    batch(vec![(
+        "id",
+        Arc::new(Int64Array::from_iter_values(numbers)) as _,
+    )])
 }
 
 fn strings(bytes: usize, seed: u64) -> RecordBatch {

@@ -12,8 +12,8 @@ use alluvium_benches::{
 /// How often each side is measured.
 const TURNS: usize = 15;
 
-/// The bytes of one turn.
-const BYTES: u64 = 32 << 20;
+/// How often, where there are many sides.
+const PEER_TURNS: usize = 7;
 
 /// How long a side takes for a byte, or whatever both have in common.
 type Side<'a> = &'a dyn Fn() -> f64;
@@ -27,9 +27,12 @@ fn faster(first: Side<'_>, second: Side<'_>) -> f64 {
         }
         _ => second().recip() * first(),
     };
-    let mut ratios: Vec<f64> = (0..TURNS).map(turn).collect();
+    median((0..TURNS).map(turn).collect())
+}
+
+fn median(mut ratios: Vec<f64>) -> f64 {
     ratios.sort_by(f64::total_cmp);
-    ratios[TURNS / 2]
+    ratios[ratios.len() / 2]
 }
 
 /// Every ratio as a member of a JSON object.
@@ -43,13 +46,20 @@ pub(crate) fn ratios(root: &Path) -> Vec<String> {
         let samples = Samples::new(Kind::Fixed, bytes);
         fresh(root, &samples, size, &mut note);
         recycled(root, &samples, size, &mut note);
+        for promise in [Promise::Crash, Promise::Power] {
+            for producers in [1, 2, 8] {
+                peers(cell(root, &samples, producers, promise), size, &mut note);
+            }
+        }
     }
     for (size, bytes) in [("4KiB", 4 << 10), ("64KiB", 64 << 10), ("1MiB", 1 << 20)] {
         synced(root, &Samples::new(Kind::Fixed, bytes), size, &mut note);
     }
-    let sums = Sums::new(root, Samples::new(Kind::Fixed, 1 << 20));
-    let (memory, log) = (|| time(|| sums.of_memory()), || time(|| sums.of_log()));
-    note("sum of log over memory".into(), faster(&memory, &log));
+    for kind in [Kind::Numbers, Kind::Fixed] {
+        let sums = Sums::new(root, Samples::new(kind, 1 << 20));
+        let (memory, log) = (|| time(|| sums.of_memory()), || time(|| sums.of_log()));
+        note(format!("sum of {}", kind.name()), faster(&memory, &log));
+    }
     let (one, sixteen) = (SealedStore::new(root, 1), SealedStore::new(root, 16));
     let slower = faster(&|| sixteen.open().as_secs_f64(), &|| {
         one.open().as_secs_f64()
@@ -72,10 +82,9 @@ fn contestant(promise: Promise, name: &str) -> Contestant {
     all.find(|c| c.name == name).expect("a lane of that name")
 }
 
-/// Seconds for a byte.
-fn per_byte(cell: Cell<'_>, times: u64, elapsed: Duration) -> f64 {
-    let bytes = times * cell.producers as u64 * cell.samples.payload;
-    elapsed.as_secs_f64() / bytes as f64
+/// Seconds for a byte, of the time in which every producer appends once.
+fn per_byte(cell: Cell<'_>, once: Duration) -> f64 {
+    once.as_secs_f64() / (cell.producers as u64 * cell.samples.payload) as f64
 }
 
 fn fresh(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(String, f64)) {
@@ -83,8 +92,7 @@ fn fresh(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(Strin
         let lane = contestant(Promise::Crash, name);
         move || {
             let cell = cell(root, samples, producers, Promise::Crash);
-            let times = BYTES / samples.payload / producers as u64;
-            per_byte(cell, times, measure(&lane, cell, times))
+            per_byte(cell, measure(&lane, cell, 1))
         }
     };
     let (one, two) = (side("alluvium", 1), side("alluvium", 2));
@@ -98,8 +106,7 @@ fn fresh(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(Strin
 fn recycled(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(String, f64)) {
     let time = |lane: &dyn Recycled, producers: usize| {
         let cell = cell(root, samples, producers, Promise::Crash);
-        let times = BYTES / samples.payload / producers as u64;
-        per_byte(cell, times, measure_recycled(lane, cell, times))
+        per_byte(cell, measure_recycled(lane, cell, 1))
     };
     let segments = RecycledSegments::new(root, samples);
     let files = [1, 2].map(|producers| RecycledFiles::new(root, samples, producers));
@@ -116,7 +123,7 @@ fn synced(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(Stri
         let lane = contestant(Promise::Power, name);
         move || {
             let cell = cell(root, samples, producers, Promise::Power);
-            per_byte(cell, 20, measure(&lane, cell, 20))
+            per_byte(cell, measure(&lane, cell, 1))
         }
     };
     let one = side("alluvium", 1);
@@ -125,6 +132,30 @@ fn synced(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(Stri
     if size == "4KiB" {
         let eight = faster(&one, &side("alluvium", 8));
         note(format!("sync {size} 8p over 1p"), eight);
+    }
+}
+
+/// How much faster Alluvium is than each peer, all of them by turns.
+fn peers(cell: Cell<'_>, size: &str, note: &mut impl FnMut(String, f64)) {
+    let is_limit = |c: &Contestant| c.name.starts_with("limit-");
+    let mut lanes = contestants(cell.promise);
+    lanes.retain(|c| !is_limit(c));
+    let mut ratios = vec![Vec::new(); lanes.len()];
+    for _ in 0..PEER_TURNS {
+        let times = lanes.iter().map(|lane| measure(lane, cell, 1));
+        let times: Vec<f64> = times.map(|t| t.as_secs_f64()).collect();
+        let own = lanes.iter().zip(&times).find(|(c, _)| c.name == "alluvium");
+        let own = own.expect("a lane").1;
+        for (ratios, time) in ratios.iter_mut().zip(&times) {
+            ratios.push(time / own);
+        }
+    }
+    for (lane, ratios) in lanes.iter().zip(ratios) {
+        if lane.name != "alluvium" {
+            let (promise, producers) = (cell.promise.name(), cell.producers);
+            let name = format!("{promise} {size} {producers}p over {}", lane.name);
+            note(name, median(ratios));
+        }
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) fn named(home: &Path) -> String {
     let kilobytes = field("/proc/meminfo", "MemTotal");
     let kilobytes = kilobytes.and_then(|m| m.split_whitespace().next()?.parse::<u64>().ok());
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let file_system = said_by("stat", &["-f", "-c", "%T", &home.display().to_string()]);
+    let file_system = file_system(home).unwrap_or_else(|| "unknown".into());
     format!(
         "Machine: {processor}, {cores} cores, {} GiB of memory, Linux {}, {} ({}). Measured on {}.",
         kilobytes.unwrap_or(0) / (1 << 20),
@@ -20,6 +20,19 @@ pub(crate) fn named(home: &Path) -> String {
         said_by("uname", &["-m"]),
         said_by("date", &["-u", "+%Y-%m-%d"]),
     )
+}
+
+/// The type of the innermost mount that a path lies in.
+fn file_system(path: &Path) -> Option<String> {
+    let path = path.canonicalize().ok()?;
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    let mounts = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        Some((Path::new(fields.next()?), fields.next()?))
+    });
+    let around = mounts.filter(|(at, _)| path.starts_with(at));
+    let innermost = around.max_by_key(|(at, _)| at.components().count())?;
+    Some(innermost.1.to_owned())
 }
 
 fn field(path: &str, name: &str) -> Option<String> {

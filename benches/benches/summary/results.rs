@@ -69,6 +69,13 @@ impl Results {
         self.ratios.get(name).copied()
     }
 
+    /// The least of those whose names begin so, and the rest of its name.
+    pub(crate) fn least_ratio(&self, begin: &str) -> Option<(&str, f64)> {
+        let all = self.ratios.iter();
+        all.filter_map(|(name, ratio)| Some((name.strip_prefix(begin)?, *ratio)))
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
     /// The lanes of a group, the fastest first.
     pub(crate) fn group(&self, group: &str) -> Vec<&Estimate> {
         let mut lanes: Vec<_> = self.estimates.iter().filter(|e| e.group == group).collect();

@@ -17,7 +17,7 @@ TEXT ?= a cat
 # How long make fuzz runs each fuzzer.
 FUZZ_SECONDS ?= 600
 
-.PHONY: help demo test soak lint format bench fuzz fuzz-smoke miri build plugins setup setup-python
+.PHONY: help demo test soak lint format bench bench-ingest bench-tiering fuzz fuzz-smoke miri build plugins setup setup-python
 
 help:
 	@echo 'make demo   photos to searchable Lance rows (TEXT="a cat" is what it looks for)'
@@ -27,6 +27,7 @@ help:
 	@echo 'make fuzz   the fuzzers of the log, FUZZ_SECONDS (600) each; make fuzz-smoke: 10 seconds each'
 	@echo 'make miri   under Miri (nightly) the tests of the log that it can run'
 	@echo 'make bench  the benchmarks, in release mode (a first build takes most of an hour on two cores)'
+	@echo 'make bench-ingest  only appends, beside the peers, into benches/results/'
 
 setup:
 	@scripts/setup tools
@@ -63,8 +64,19 @@ format:
 	cargo fmt --all --manifest-path plugins/Cargo.toml
 	cargo fmt --manifest-path fuzz/Cargo.toml
 
-bench: setup
-	cargo bench --locked -p alluvium-benches
+# One run: what an earlier one left is not part of it. The peers are a feature that nothing else asks for.
+REPORT := $(ALLUVIUM_TARGET_DIR)/ingest-report
+bench-ingest: setup
+	rm -rf '$(REPORT)'
+	CRITERION_HOME='$(REPORT)' cargo bench --locked -p alluvium-benches --features peers --bench ingest
+	CRITERION_HOME='$(REPORT)' cargo bench --locked -p alluvium-benches --features peers --bench summary
+	@echo 'Criterion: $(REPORT)/report/index.html'
+
+# The same features, so that one build serves both.
+bench-tiering: setup
+	cargo bench --locked -p alluvium-benches --features peers --bench tiering
+
+bench: bench-ingest bench-tiering
 
 fuzz: setup
 	scripts/fuzz $(FUZZ_SECONDS)

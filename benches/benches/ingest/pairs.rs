@@ -1,0 +1,169 @@
+//! The ratios that targets are set for, each measured by turns, so that what else the machine does meets both sides.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use alluvium_benches::{
+    Cell, Contestant, Kind, Promise, Recycled, RecycledFiles, RecycledSegments, Samples,
+    SealedStore, Sums, contestants, measure, measure_recycled,
+};
+
+/// How often each side is measured.
+const TURNS: usize = 15;
+
+/// How often, where there are many sides.
+const PEER_TURNS: usize = 7;
+
+/// How long a side takes for a byte, or whatever both have in common.
+type Side<'a> = &'a dyn Fn() -> f64;
+
+/// How many times faster the second side is: the median of all turns.
+fn faster(first: Side<'_>, second: Side<'_>) -> f64 {
+    let turn = |index: usize| match index % 2 {
+        0 => {
+            let first = first();
+            first / second()
+        }
+        _ => second().recip() * first(),
+    };
+    median((0..TURNS).map(turn).collect())
+}
+
+fn median(mut ratios: Vec<f64>) -> f64 {
+    ratios.sort_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
+}
+
+/// Every ratio as a member of a JSON object.
+pub(crate) fn ratios(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut note = |name: String, ratio: f64| {
+        println!("{name}: {ratio:.3}");
+        found.push(format!("\"{name}\":{ratio}"));
+    };
+    for (size, bytes) in [("64KiB", 64 << 10), ("1MiB", 1 << 20)] {
+        let samples = Samples::new(Kind::Fixed, bytes);
+        fresh(root, &samples, size, &mut note);
+        recycled(root, &samples, size, &mut note);
+        for promise in [Promise::Crash, Promise::Power] {
+            for producers in [1, 2, 8] {
+                peers(cell(root, &samples, producers, promise), size, &mut note);
+            }
+        }
+    }
+    for (size, bytes) in [("4KiB", 4 << 10), ("64KiB", 64 << 10), ("1MiB", 1 << 20)] {
+        synced(root, &Samples::new(Kind::Fixed, bytes), size, &mut note);
+    }
+    for kind in [Kind::Numbers, Kind::Fixed] {
+        let sums = Sums::new(root, Samples::new(kind, 1 << 20));
+        let (memory, log) = (|| time(|| sums.of_memory()), || time(|| sums.of_log()));
+        note(format!("sum of {}", kind.name()), faster(&memory, &log));
+    }
+    let (one, sixteen) = (SealedStore::new(root, 1), SealedStore::new(root, 16));
+    let slower = faster(&|| sixteen.open().as_secs_f64(), &|| {
+        one.open().as_secs_f64()
+    });
+    note("time to open 16 GiB over 1 GiB".into(), slower);
+    found
+}
+
+/// Long enough for a clock, and short enough for little else to come between.
+fn time<T>(run: impl Fn() -> T) -> f64 {
+    let begin = Instant::now();
+    for _ in 0..20 {
+        black_box(run());
+    }
+    begin.elapsed().as_secs_f64()
+}
+
+fn contestant(promise: Promise, name: &str) -> Contestant {
+    let mut all = contestants(promise).into_iter();
+    all.find(|c| c.name == name).expect("a lane of that name")
+}
+
+/// Seconds for a byte, of the time in which every producer appends once.
+fn per_byte(cell: Cell<'_>, once: Duration) -> f64 {
+    once.as_secs_f64() / (cell.producers as u64 * cell.samples.payload) as f64
+}
+
+fn fresh(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(String, f64)) {
+    let side = |name, producers| {
+        let lane = contestant(Promise::Crash, name);
+        move || {
+            let cell = cell(root, samples, producers, Promise::Crash);
+            per_byte(cell, measure(&lane, cell, 1))
+        }
+    };
+    let (one, two) = (side("alluvium", 1), side("alluvium", 2));
+    let limit = faster(&side("limit-pwrite", 1), &one);
+    note(format!("fresh {size} over limit"), limit);
+    note(format!("fresh {size} 2p over 1p"), faster(&one, &two));
+    let limit = faster(&side("limit-pwrite", 2), &two);
+    note(format!("fresh {size} 2p over limit"), limit);
+}
+
+fn recycled(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(String, f64)) {
+    let time = |lane: &dyn Recycled, producers: usize| {
+        let cell = cell(root, samples, producers, Promise::Crash);
+        per_byte(cell, measure_recycled(lane, cell, 1))
+    };
+    let segments = RecycledSegments::new(root, samples);
+    let files = [1, 2].map(|producers| RecycledFiles::new(root, samples, producers));
+    let (one, two) = (|| time(&segments, 1), || time(&segments, 2));
+    let limit = faster(&|| time(&files[0], 1), &one);
+    note(format!("recycled {size} over limit"), limit);
+    note(format!("recycled {size} 2p over 1p"), faster(&one, &two));
+    let limit = faster(&|| time(&files[1], 2), &two);
+    note(format!("recycled {size} 2p over limit"), limit);
+}
+
+fn synced(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(String, f64)) {
+    let side = |name, producers| {
+        let lane = contestant(Promise::Power, name);
+        move || {
+            let cell = cell(root, samples, producers, Promise::Power);
+            per_byte(cell, measure(&lane, cell, 1))
+        }
+    };
+    let one = side("alluvium", 1);
+    let limit = faster(&side("limit-pwrite-fdatasync", 1), &one);
+    note(format!("sync {size} over limit"), limit);
+    if size == "4KiB" {
+        let eight = faster(&one, &side("alluvium", 8));
+        note(format!("sync {size} 8p over 1p"), eight);
+    }
+}
+
+/// How much faster Alluvium is than each peer, all of them by turns.
+fn peers(cell: Cell<'_>, size: &str, note: &mut impl FnMut(String, f64)) {
+    let is_limit = |c: &Contestant| c.name.starts_with("limit-");
+    let mut lanes = contestants(cell.promise);
+    lanes.retain(|c| !is_limit(c));
+    let mut ratios = vec![Vec::new(); lanes.len()];
+    for _ in 0..PEER_TURNS {
+        let times = lanes.iter().map(|lane| measure(lane, cell, 1));
+        let times: Vec<f64> = times.map(|t| t.as_secs_f64()).collect();
+        let own = lanes.iter().zip(&times).find(|(c, _)| c.name == "alluvium");
+        let own = own.expect("a lane").1;
+        for (ratios, time) in ratios.iter_mut().zip(&times) {
+            ratios.push(time / own);
+        }
+    }
+    for (lane, ratios) in lanes.iter().zip(ratios) {
+        if lane.name != "alluvium" {
+            let (promise, producers) = (cell.promise.name(), cell.producers);
+            let name = format!("{promise} {size} {producers}p over {}", lane.name);
+            note(name, median(ratios));
+        }
+    }
+}
+
+fn cell<'a>(root: &'a Path, samples: &'a Samples, producers: usize, promise: Promise) -> Cell<'a> {
+    Cell {
+        root,
+        samples,
+        producers,
+        promise,
+    }
+}

@@ -106,6 +106,8 @@ static TEMPLATES: LazyLock<(Files, Files, Truth)> = LazyLock::new(|| {
             .is_multiple_of(2)
             .then_some((index % PRODUCERS, index));
         log.append(&batch, source).expect("room for a batch");
+        // What the background thread does is done, so that the next run has the same log, as nearly as can be.
+        log.release(0).expect("nothing to let go of");
         if index.is_multiple_of(5) {
             log.sync().expect("a disk that works");
         }
@@ -258,7 +260,9 @@ fn try_append(
     let (offsets, is_duplicate) = match log.append(&batch, source) {
         Ok(appended) => appended,
         Err(error) => {
-            assert!(forged, "{error:?}");
+            // A file may have got a name that leaves no offsets behind it.
+            let is_end = start + rows > i64::MAX as u64;
+            assert!(forged || is_end, "{error:?}");
             return false;
         }
     };

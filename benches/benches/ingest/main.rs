@@ -26,7 +26,7 @@ const ROWS: u64 = 300_000;
 fn group<'a>(criterion: &'a mut Criterion, name: String) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
     group
-        .sample_size(10)
+        .sample_size(16)
         .sampling_mode(SamplingMode::Flat)
         .nresamples(1000)
         .warm_up_time(Duration::from_millis(100))
@@ -179,7 +179,9 @@ fn note_written(root: &Path) {
 }
 
 fn main() {
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let root = &Path::new(env!("CARGO_TARGET_TMPDIR")).join("ingest");
+    // What a run that was killed has left.
+    let _ = std::fs::remove_dir_all(root);
     std::fs::create_dir_all(root).expect("a directory");
     check_disk(root);
     let mut criterion = Criterion::default().configure_from_args();

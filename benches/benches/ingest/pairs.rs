@@ -10,29 +10,28 @@ use alluvium_benches::{
 };
 
 /// How often each side is measured.
-const TURNS: usize = 15;
+const TURNS: usize = 16;
 
 /// How often, where there are many sides.
-const PEER_TURNS: usize = 7;
+const PEER_TURNS: usize = 12;
 
 /// How long a side takes for a byte, or whatever both have in common.
 type Side<'a> = &'a dyn Fn() -> f64;
 
-/// How many times faster the second side is: the median of all turns.
+/// How many times faster the second side is.
 fn faster(first: Side<'_>, second: Side<'_>) -> f64 {
-    let turn = |index: usize| match index % 2 {
-        0 => {
-            let first = first();
-            first / second()
-        }
-        _ => second().recip() * first(),
-    };
-    median((0..TURNS).map(turn).collect())
+    let (mut of_first, mut of_second) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        of_first.push(first());
+        of_second.push(second());
+    }
+    undisturbed(of_first) / undisturbed(of_second)
 }
 
-fn median(mut ratios: Vec<f64>) -> f64 {
-    ratios.sort_by(f64::total_cmp);
-    ratios[ratios.len() / 2]
+/// The time that a quarter of the turns stayed below: what else the machine does only ever adds to one.
+fn undisturbed(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 4]
 }
 
 /// Every ratio as a member of a JSON object.
@@ -140,21 +139,20 @@ fn peers(cell: Cell<'_>, size: &str, note: &mut impl FnMut(String, f64)) {
     let is_limit = |c: &Contestant| c.name.starts_with("limit-");
     let mut lanes = contestants(cell.promise);
     lanes.retain(|c| !is_limit(c));
-    let mut ratios = vec![Vec::new(); lanes.len()];
+    let mut times = vec![Vec::new(); lanes.len()];
     for _ in 0..PEER_TURNS {
-        let times = lanes.iter().map(|lane| measure(lane, cell, 1));
-        let times: Vec<f64> = times.map(|t| t.as_secs_f64()).collect();
-        let own = lanes.iter().zip(&times).find(|(c, _)| c.name == "alluvium");
-        let own = own.expect("a lane").1;
-        for (ratios, time) in ratios.iter_mut().zip(&times) {
-            ratios.push(time / own);
+        for (lane, times) in lanes.iter().zip(&mut times) {
+            times.push(measure(lane, cell, 1).as_secs_f64());
         }
     }
-    for (lane, ratios) in lanes.iter().zip(ratios) {
+    let times: Vec<f64> = times.into_iter().map(undisturbed).collect();
+    let own = lanes.iter().zip(&times).find(|(c, _)| c.name == "alluvium");
+    let own = *own.expect("a lane").1;
+    for (lane, time) in lanes.iter().zip(times) {
         if lane.name != "alluvium" {
             let (promise, producers) = (cell.promise.name(), cell.producers);
             let name = format!("{promise} {size} {producers}p over {}", lane.name);
-            note(name, median(ratios));
+            note(name, time / own);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is measured: a lane takes batches under a promise, from one producer or several.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -99,9 +100,26 @@ pub fn measure(contestant: &Contestant, cell: Cell<'_>, times: u64) -> Duration 
         appends,
         promise: cell.promise,
     });
+    warm(
+        directory.path(),
+        appends * cell.samples.payload * cell.producers as u64,
+    );
     let one = race(&*lane, cell, appends);
     lane.abandon();
     one.mul_f64(times as f64)
+}
+
+/// Takes memory for as much page cache as will be needed, and gives it back. A virtual machine hands what is free to
+/// its host after a while and takes long to get it again: who took long to open would be the one to wait.
+fn warm(directory: &Path, bytes: u64) {
+    let path = directory.join("warm");
+    let file = File::create_new(&path).expect("a file");
+    let zeros = vec![0u8; 1 << 20];
+    for position in (0..bytes).step_by(zeros.len()) {
+        crate::limits::write_at(&file, &zeros, position);
+    }
+    drop(file);
+    std::fs::remove_file(path).expect("removed");
 }
 
 /// How often each producer appends, to write that many bytes together; once at least.
@@ -144,10 +162,7 @@ pub(crate) fn race<L: Lane + ?Sized>(lane: &L, cell: Cell<'_>, appends_at_most: 
 /// Drops a file's pages, written back or not, without making it shorter.
 pub(crate) fn punch(path: &Path) {
     use rustix::fs::FallocateFlags;
-    let file = std::fs::File::options()
-        .write(true)
-        .open(path)
-        .expect("a file");
+    let file = File::options().write(true).open(path).expect("a file");
     let length = file.metadata().expect("a length").len();
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     // A file system that can't only makes closing slower.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use crate::log::{Durability, Retention, WhenFull};
+use crate::log::{Durability, RECYCLED_SEGMENTS, Retention, SEGMENT_BYTES, WhenFull};
 use crate::transform::{Limits, TransformSpec};
 
 /// How a new table is kept. Only the schema has no default.
@@ -63,7 +63,7 @@ impl Settings {
 }
 
 fn recycled_segments() -> usize {
-    4
+    RECYCLED_SEGMENTS
 }
 
 impl Default for Settings {
@@ -71,7 +71,7 @@ impl Default for Settings {
         Self {
             durability: Durability::default(),
             freshness: Duration::from_secs(30),
-            segment_bytes: 128 << 20,
+            segment_bytes: SEGMENT_BYTES,
             round_bytes: 128 << 20,
             bucket: 0,
             limits: Limits::default(),

@@ -122,8 +122,6 @@ impl Table {
     /// - [`Error::Poisoned`]: a write or fsync failed, now or earlier; see there.
     /// - [`Error::Unavailable`]: the store is closed or open read-only.
     pub fn append(&self, batch: &RecordBatch) -> Result<Ticket> {
-        self.check_batch(batch)?;
-        // A batch that doesn't carry the schema's metadata is as good.
         self.append_from(batch, None)
     }
 
@@ -157,7 +155,6 @@ impl Table {
     ///
     /// As [`Table::append`].
     pub fn append_once(&self, producer: u64, sequence: u64, batch: &RecordBatch) -> Result<Ticket> {
-        self.check_batch(batch)?;
         self.append_from(batch, Some(Source { producer, sequence }))
     }
 
@@ -169,6 +166,8 @@ impl Table {
     }
 
     fn append_from(&self, batch: &RecordBatch, source: Option<Source>) -> Result<Ticket> {
+        self.check_batch(batch)?;
+        // A batch that doesn't carry the schema's metadata is as good.
         let appended = self.inner.raw.append(batch, FIRST_SCHEMA_ID, source)?;
         Ok(Ticket {
             offsets: appended.base_offset..appended.end_offset,

@@ -124,8 +124,7 @@ impl Reservation<'_> {
     /// Writes the frame in one call, publishes it, and returns once readers see it.
     fn fill(mut self, encoded: &EncodedBatch) -> Result<()> {
         let head = self.header.to_bytes(self.segment.header.salt);
-        let mut slices = Vec::with_capacity(1 + encoded.slices().size_hint().0);
-        slices.push(IoSlice::new(&head));
+        let mut slices = vec![IoSlice::new(&head)];
         slices.extend(encoded.slices());
         let shared = &self.log.shared;
         let written = self.segment.write_at(&mut slices, self.position);

@@ -42,7 +42,7 @@ pub(crate) mod writer;
 pub(crate) use append::{Log, now_us};
 pub(crate) use block::LogKind;
 pub use options::{Durability, WhenFull};
-pub(crate) use options::{LogOptions, Retention};
+pub(crate) use options::{LogOptions, RECYCLED_SEGMENTS, Retention, SEGMENT_BYTES};
 pub(crate) use producers::Source;
 pub(crate) use reader::Frame;
 pub use rows::{LogRows, LoggedBatch};

@@ -9,7 +9,6 @@ use parking_lot::{Mutex, RwLock};
 
 use super::append::{Log, Shared};
 use super::block::BLOCK_BYTES;
-use super::frame::FRAME_HEADER_BYTES;
 use super::keeper::Keeper;
 use super::options::LogOptions;
 use super::pool::Pool;
@@ -18,7 +17,7 @@ use super::publish::InFlight;
 use super::recovery::{self, ValidPrefix};
 use super::segment::{FRAMES_START, SEGMENT_ENDING, Segment};
 use super::spare::{self, SPARE_ENDING, Spare};
-use super::storage::{create_directory, files_ending_in};
+use super::storage::{create_directory, files_ending_in, sync_names};
 use super::sync::Syncing;
 use super::writer::Writer;
 use crate::error::{Error, Result};
@@ -49,7 +48,7 @@ impl Log {
         if let Some(limit) = keep_until {
             cut_segments(&options, limit)?;
         }
-        let spares = files_ending_in(&options.directory, &[SPARE_ENDING])?;
+        let spares = files_ending_in(&options.directory, SPARE_ENDING)?;
         let segments = open_segments(&options, true)?;
         // Whatever frames are left in a file, none of them may be taken for a new one.
         let used = segments.iter().map(|s| s.header.sequence);
@@ -63,7 +62,7 @@ impl Log {
             false => examine(segments, keep_until)?,
         };
         // A killed process may have left names that are not durable yet, and a lost segment must not come back.
-        sync_names(&options)?;
+        sync_names(&*options.storage, &options.directory)?;
         repair(&mut found, keep_until.is_some())?;
         let active = last(&found.segments, &options.directory)?;
         let mut writer = Writer {
@@ -78,7 +77,7 @@ impl Log {
         let mut log = Self::assemble(options, &found, found.prefix.end_offset);
         log.write_barrier(&mut writer)?;
         // Also where power loss took the roll call: the segments before, which have the last one, may be released.
-        let roll_call = FRAME_HEADER_BYTES + writer.producers.payload_bytes() as u64;
+        let roll_call = writer.producers.roll_call_bytes();
         if writer.prefix.end_position == FRAMES_START && writer.has_room(roll_call) {
             log.write_roll_call(&mut writer)?;
             writer.active.sync()?;
@@ -166,7 +165,7 @@ fn first_segment(options: &LogOptions, sequence: u64) -> Result<Found> {
 }
 
 fn open_segments(options: &LogOptions, writable: bool) -> Result<Vec<Arc<Segment>>> {
-    let paths = files_ending_in(&options.directory, &[SEGMENT_ENDING])?;
+    let paths = files_ending_in(&options.directory, SEGMENT_ENDING)?;
     let open = |path: &std::path::PathBuf| {
         let segment = Segment::open(&options.storage, path, writable)?;
         if segment.header.table_id != options.table_id || segment.header.kind != options.kind {
@@ -325,7 +324,7 @@ fn repair(found: &mut Found, was_cut: bool) -> Result<()> {
 
 /// Removes the segments that begin at `limit` or later and takes the footer off the one that `limit` is in.
 fn cut_segments(options: &LogOptions, limit: u64) -> Result<()> {
-    let paths = files_ending_in(&options.directory, &[SEGMENT_ENDING])?;
+    let paths = files_ending_in(&options.directory, SEGMENT_ENDING)?;
     // From the end, so that a crash in between leaves no gap.
     for (index, path) in paths.iter().enumerate().rev() {
         let segment = Segment::open(&options.storage, path, true)?;
@@ -337,13 +336,7 @@ fn cut_segments(options: &LogOptions, limit: u64) -> Result<()> {
             segment.sync()?;
         }
     }
-    sync_names(options)
-}
-
-/// Makes the names of a log's files durable.
-fn sync_names(options: &LogOptions) -> Result<()> {
-    let synced = options.storage.sync_directory(&options.directory);
-    synced.map_err(Error::io("fsync the directory", &options.directory))
+    sync_names(&*options.storage, &options.directory)
 }
 
 impl ValidPrefix {

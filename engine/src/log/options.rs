@@ -12,6 +12,11 @@ use super::block::{LogKind, SegmentHeader};
 use super::storage::{FileSystem, Storage};
 use crate::metrics::LogMetrics;
 
+/// The default size of a segment file in bytes.
+pub(crate) const SEGMENT_BYTES: u64 = 128 << 20;
+/// How many segment files are kept for reuse by default.
+pub(crate) const RECYCLED_SEGMENTS: usize = 4;
+
 /// What an acknowledged append survives. Whatever the mode, a process that is killed loses nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,9 +95,9 @@ impl LogOptions {
             directory: directory.to_path_buf(),
             table_id,
             kind,
-            segment_bytes: 128 << 20,
+            segment_bytes: SEGMENT_BYTES,
             durability: Durability::default(),
-            recycled_segments: 4,
+            recycled_segments: RECYCLED_SEGMENTS,
             max_bytes: None,
             when_full: WhenFull::default(),
             retention: Retention::default(),

@@ -122,7 +122,7 @@ impl Pool {
         loop {
             check()?;
             if is_standard {
-                self.want();
+                self.start();
             }
             let mut state = shelf.state.lock();
             let has_one = state.spares.iter().any(|s| s.capacity() >= capacity);

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::frame::{FRAME_ALIGNMENT, Fields};
+use super::frame::{FRAME_ALIGNMENT, FRAME_HEADER_BYTES, Fields};
 
 /// How many producers a log remembers; the ones that were silent longest are forgotten.
 pub(crate) const PRODUCERS_MAX: usize = 4096;
@@ -105,9 +105,10 @@ impl Producers {
         }
     }
 
-    /// The most bytes that a roll call's payload takes.
-    pub(crate) fn payload_bytes(&self) -> usize {
-        (self.newest.len().min(self.most) * ENTRY_BYTES).next_multiple_of(FRAME_ALIGNMENT)
+    /// The bytes that a roll call's frame takes.
+    pub(crate) fn roll_call_bytes(&self) -> u64 {
+        let payload = self.newest.len().min(self.most) * ENTRY_BYTES;
+        FRAME_HEADER_BYTES + payload.next_multiple_of(FRAME_ALIGNMENT) as u64
     }
 
     /// The payload of a roll call.

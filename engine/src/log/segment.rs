@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, SeekFrom};
 use super::block::{BLOCK_BYTES, SegmentFooter, SegmentHeader};
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, checksum_of};
 use super::mapping::Mapping;
-use super::storage::{Storage, StorageFile, uninterrupted, write_all_at};
+use super::storage::{Storage, StorageFile, sync_data, sync_names, write_all_at};
 use crate::error::{Error, Result};
 
 /// The ending of a segment's file.
@@ -109,6 +109,7 @@ impl Segment {
             .ok_or_else(|| corrupt(0, "the file's name is not an offset".to_owned()))?;
         let block = map.bytes(length - BLOCK_BYTES..length).unwrap_or_default();
         let footer = SegmentFooter::from_block(block, header.sequence, header.salt);
+        // What was copied to another's name would send appends to where rows are.
         let begins_at = footer.map(|f| f.end_offset.checked_sub(f.rows));
         if begins_at.is_some_and(|begins_at| begins_at != Some(base_offset)) {
             let reason = "the file's name is not the offset that its rows begin at".to_owned();
@@ -126,12 +127,9 @@ impl Segment {
         // Whoever named it may have been killed before the name was durable; not if it was sealed.
         segment.anchored.store(footer.is_some(), Ordering::Relaxed);
         if let Some(footer) = footer {
-            // What was copied to another's name would send appends to where rows are.
             let frames = FRAMES_START..=segment.frames_end();
-            if footer.end_offset.checked_sub(base_offset) != Some(footer.rows)
-                || !frames.contains(&footer.length)
-            {
-                let reason = "the footer is not that of a segment of this name".to_owned();
+            if !frames.contains(&footer.length) {
+                let reason = "the footer is not that of a segment of this size".to_owned();
                 return Err(corrupt(segment.frames_end(), reason));
             }
             let _ = segment.footer.set(footer);
@@ -156,16 +154,14 @@ impl Segment {
 
     /// Makes everything that was written durable, and the file's name if it isn't yet.
     pub(crate) fn sync(&self) -> Result<()> {
-        let synced = uninterrupted(|| self.file.sync_data());
-        synced.map_err(Error::io("fdatasync", &self.path))?;
+        sync_data(&*self.file).map_err(Error::io("fdatasync", &self.path))?;
         #[cfg(test)]
         if self.storage.has(super::tests::Planted::SkipAnchor) {
             return Ok(());
         }
         if !self.is_anchored() {
             let directory = self.path.parent().unwrap_or(Path::new("."));
-            let synced = self.storage.sync_directory(directory);
-            synced.map_err(Error::io("fsync the directory", directory))?;
+            sync_names(&*self.storage, directory)?;
             self.anchored.store(true, Ordering::Release);
         }
         Ok(())
@@ -233,15 +229,20 @@ impl Segment {
         let verified = self.verified.load(Ordering::Relaxed);
         if position >= verified {
             let payload = self.payload(position, header)?;
-            if position == verified {
-                let end = position + header.frame_bytes();
-                self.verified.store(end, Ordering::Relaxed);
-            }
+            self.pass(position, header);
             return Some(payload);
         }
         let start = position + FRAME_HEADER_BYTES;
         self.map
             .buffer(start..start + u64::from(header.payload_length))
+    }
+
+    /// Notes that a frame needs no further look at its payload, if all before it don't either: one that was looked
+    /// at, or has no rows.
+    pub(crate) fn pass(&self, position: u64, header: &FrameHeader) {
+        let end = position + header.frame_bytes();
+        let (order, verified) = (Ordering::Relaxed, &self.verified);
+        let _ = verified.compare_exchange(position, end, order, order);
     }
 
     /// Notes that the payloads of all frames were looked at, and that what follows is this process's own.

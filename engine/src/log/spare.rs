@@ -10,7 +10,7 @@ use super::block::SegmentHeader;
 use super::frame::FrameHeader;
 use super::mapping::Mapping;
 use super::segment::{FRAMES_START, Segment};
-use super::storage::{Storage, StorageFile, uninterrupted, write_all_at};
+use super::storage::{Storage, StorageFile, allocate, sync_data, write_all_at};
 use crate::error::{Error, Result};
 
 /// The ending of a spare's file.
@@ -39,7 +39,7 @@ impl Spare {
     ) -> Result<Self> {
         let path = Self::path_of(directory, header.sequence);
         let file = storage.create(&path).map_err(Error::io("create", &path))?;
-        let made = uninterrupted(|| file.allocate(header.capacity))
+        let made = allocate(&*file, header.capacity)
             .map_err(Error::io("allocate the segment", &path))
             .and_then(|()| Mapping::new(file.file(), &path, header.capacity))
             .and_then(|map| {
@@ -103,7 +103,7 @@ impl Spare {
     fn write_header(&self) -> Result<()> {
         let block = self.header.to_block();
         write_all_at(&*self.file, &mut [IoSlice::new(&block)], 0)
-            .and_then(|()| uninterrupted(|| self.file.sync_data()))
+            .and_then(|()| sync_data(&*self.file))
             .map_err(Error::io("write the header of", &self.path))
     }
 
@@ -115,13 +115,10 @@ impl Spare {
         synced: bool,
     ) -> Result<()> {
         let head = header.to_bytes(self.header.salt);
-        let mut slices = vec![IoSlice::new(&head)];
-        if !payload.is_empty() {
-            slices.push(IoSlice::new(payload));
-        }
+        let mut slices = [IoSlice::new(&head), IoSlice::new(payload)];
         write_all_at(&*self.file, &mut slices, FRAMES_START)
             .and_then(|()| match synced {
-                true => self.file.sync_data(),
+                true => sync_data(&*self.file),
                 false => Ok(()),
             })
             .map_err(Error::io("write the roll call of", &self.path))

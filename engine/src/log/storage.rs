@@ -120,8 +120,18 @@ fn write_zeros(file: &File, length: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives a file all its blocks, however often a signal interrupts.
+pub(crate) fn allocate(file: &dyn StorageFile, length: u64) -> io::Result<()> {
+    uninterrupted(|| file.allocate(length))
+}
+
+/// Makes what was written to a file durable, however often a signal interrupts.
+pub(crate) fn sync_data(file: &dyn StorageFile) -> io::Result<()> {
+    uninterrupted(|| file.sync_data())
+}
+
 /// Calls until no signal interrupts.
-pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -149,14 +159,13 @@ pub(crate) fn write_all_at(
     Ok(())
 }
 
-/// The files of a directory that end in one of these, in the order of their names.
-pub(crate) fn files_ending_in(directory: &Path, endings: &[&str]) -> Result<Vec<PathBuf>> {
+/// The files of a directory with that ending, in the order of their names.
+pub(crate) fn files_ending_in(directory: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(directory).map_err(Error::io("list", directory))?;
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(Error::io("list", directory))?.path();
-        let ending = path.extension().and_then(|e| e.to_str());
-        if ending.is_some_and(|ending| endings.contains(&ending)) {
+        if path.extension().is_some_and(|found| found == ending) {
             paths.push(path);
         }
     }
@@ -166,9 +175,13 @@ pub(crate) fn files_ending_in(directory: &Path, endings: &[&str]) -> Result<Vec<
 
 /// Makes a directory's entries durable.
 pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
-    FileSystem
-        .sync_directory(directory)
-        .map_err(Error::io("fsync the directory", directory))
+    sync_names(&FileSystem, directory)
+}
+
+/// As [`sync_directory`], of a directory on that storage.
+pub(crate) fn sync_names(storage: &dyn Storage, directory: &Path) -> Result<()> {
+    let synced = storage.sync_directory(directory);
+    synced.map_err(Error::io("fsync the directory", directory))
 }
 
 /// Creates a directory and the ones above it that are missing, durably.

@@ -53,8 +53,7 @@ impl Writer {
 impl Log {
     /// The capacity of the segment that a frame needs when the active one has no room for it.
     pub(super) fn capacity_for(&self, writer: &Writer, frame_bytes: u64) -> u64 {
-        let roll_call = writer.producers.payload_bytes() as u64 + FRAME_HEADER_BYTES;
-        let needed = Segment::capacity_for(frame_bytes + roll_call);
+        let needed = Segment::capacity_for(frame_bytes + writer.producers.roll_call_bytes());
         self.shared.options.segment_bytes.max(needed)
     }
 
@@ -145,10 +144,7 @@ impl Log {
         payload: &[u8],
     ) -> Result<()> {
         let head = header.to_bytes(writer.active.header.salt);
-        let mut slices = vec![IoSlice::new(&head)];
-        if !payload.is_empty() {
-            slices.push(IoSlice::new(payload));
-        }
+        let mut slices = [IoSlice::new(&head), IoSlice::new(payload)];
         let position = writer.prefix.end_position;
         let written = writer.active.write_at(&mut slices, position);
         self.shared.poisoned(written)?;

@@ -48,6 +48,19 @@ fn temporal() -> Vec<(DataType, ArrayRef)> {
     made
 }
 
+fn assert_come_out<const N: usize>(cases: Vec<([Value<'_>; N], ArrayRef)>) {
+    for (cells, expected) in cases {
+        let mut rows = one(expected.data_type());
+        cells.iter().for_each(|cell| rows.push(&[*cell]).unwrap());
+        assert_eq!(
+            &rows.finish().unwrap().columns()[0],
+            &expected,
+            "{}",
+            expected.data_type()
+        );
+    }
+}
+
 #[test]
 fn integers_dates_times_and_decimals_come_out_as_they_went_in() {
     use DataType::*;
@@ -95,16 +108,7 @@ fn integers_dates_times_and_decimals_come_out_as_they_went_in() {
         cases.iter().any(|(_, a)| *a.data_type()
             == Timestamp(TimeUnit::Nanosecond, Some("Europe/Vienna".into())))
     );
-    for (cells, expected) in cases {
-        let mut rows = one(expected.data_type());
-        cells.iter().for_each(|cell| rows.push(&[*cell]).unwrap());
-        assert_eq!(
-            &rows.finish().unwrap().columns()[0],
-            &expected,
-            "{}",
-            expected.data_type()
-        );
-    }
+    assert_come_out(cases);
 }
 
 #[test]
@@ -174,14 +178,5 @@ fn floats_booleans_texts_binary_and_vectors_come_out_as_they_went_in() {
             Arc::new(list.finish()),
         ),
     ];
-    for (cells, expected) in cases {
-        let mut rows = one(expected.data_type());
-        cells.iter().for_each(|cell| rows.push(&[*cell]).unwrap());
-        assert_eq!(
-            &rows.finish().unwrap().columns()[0],
-            &expected,
-            "{}",
-            expected.data_type()
-        );
-    }
+    assert_come_out(cases);
 }

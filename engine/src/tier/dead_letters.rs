@@ -14,8 +14,7 @@ use uuid::Uuid;
 
 use crate::catalog::{FIRST_SCHEMA_ID, extended, timestamp_field};
 use crate::error::{Error, Result};
-use crate::log::Durability;
-use crate::log::{Log, LogKind, LogOptions};
+use crate::log::{Durability, Log, LogKind, LogOptions};
 use crate::tier::lake::OFFSET_COLUMN;
 use crate::transform::RowFailure;
 

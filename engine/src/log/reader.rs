@@ -82,6 +82,9 @@ impl LogReader {
             })?;
             let next = position + header.frame_bytes();
             self.cursor = Some((Arc::clone(&segment), next));
+            if header.row_count == 0 {
+                segment.pass(position, &header);
+            }
             if header.end_offset > self.next_offset {
                 self.next_offset = header.end_offset;
                 return Ok(Some(Frame {

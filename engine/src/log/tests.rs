@@ -425,6 +425,28 @@ fn a_flipped_bit_in_a_sealed_segment_is_corruption_when_it_is_read() {
 }
 
 #[test]
+fn a_reopened_segment_is_looked_at_once_in_its_order_and_by_batch_always() {
+    let dir = TempDir::new().unwrap();
+    let log = open(dir.path()).unwrap();
+    for start in (0..20_000).step_by(1000) {
+        log.append(&numbers(start..start + 1000), 1, None).unwrap();
+    }
+    drop(log);
+    let log = open(dir.path()).unwrap();
+    let first = || log.read_from(0).next_frame().unwrap().unwrap();
+    assert!(first().batch_verified_once(schema()).is_ok());
+    let path = segments(dir.path())[0].clone();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    // In the first frame's numbers, behind the roll call.
+    file.write_all_at(&[0xff], FRAMES_START + 5000).unwrap();
+    assert!(first().batch_verified_once(schema()).is_ok());
+    assert!(matches!(
+        first().batch(schema()),
+        Err(Error::Corrupt { .. })
+    ));
+}
+
+#[test]
 fn a_missing_segment_is_corruption() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path()).unwrap();

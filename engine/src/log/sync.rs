@@ -5,9 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::append::{Log, Shared};
 use super::segment::Segment;
@@ -22,18 +23,25 @@ const LINGER_MAX: Duration = Duration::from_millis(1);
 #[derive(Debug, Default)]
 pub(crate) struct Syncing {
     group: Mutex<Group>,
-    joined: Condvar,
-    synced: Condvar,
+    complete: Condvar,
     wakers: Mutex<Vec<(u64, Waker)>>,
 }
 
 #[derive(Debug, Default)]
 struct Group {
     has_leader: bool,
-    waiting: usize,
-    /// How many waited when the last `fdatasync` ended, and how long it took.
+    /// Who waits for the leader. Each sleeps by itself: a condition variable would wake one after the other, as
+    /// each takes the lock.
+    parked: Vec<Thread>,
+    /// How many waited when the last `fdatasync` ended, the leader among them, and how long it took.
     last_size: usize,
     last_took: Duration,
+}
+
+impl Group {
+    fn size(&self) -> usize {
+        self.parked.len() + 1
+    }
 }
 
 impl Shared {
@@ -43,26 +51,32 @@ impl Shared {
     /// back, as they do when producers append in step: else they would split into two groups that take turns. A
     /// failed `fdatasync` poisons the log, as the kernel may have dropped the pages that it could not write.
     pub(crate) fn sync_through(&self, offset: u64) -> Result<()> {
-        if self.durable() >= offset {
-            return Ok(());
-        }
-        let mut group = self.syncing.group.lock();
-        group.waiting += 1;
-        self.syncing.joined.notify_one();
-        while group.has_leader && self.durable() < offset && self.check_poison().is_ok() {
-            self.syncing.synced.wait(&mut group);
-        }
-        if self.durable() >= offset || self.check_poison().is_err() {
-            group.waiting -= 1;
+        loop {
+            if self.durable() >= offset || self.check_poison().is_err() {
+                return self.check_poison_below(offset);
+            }
+            let mut group = self.syncing.group.lock();
+            if !group.has_leader {
+                group.has_leader = true;
+                return self.lead(group);
+            }
+            group.parked.push(thread::current());
+            if group.size() == group.last_size {
+                self.syncing.complete.notify_one();
+            }
             drop(group);
-            return self.check_poison_below(offset);
+            // May wake for no reason, and then the thread is in the list twice, which does no harm.
+            thread::park();
         }
-        group.has_leader = true;
+    }
+
+    /// Syncs what is committed, which the caller waits for, for all who wait.
+    fn lead(&self, mut group: MutexGuard<'_, Group>) -> Result<()> {
         let deadline = Instant::now() + (group.last_took / LINGER_SHARE).min(LINGER_MAX);
-        while group.waiting < group.last_size
+        while group.size() < group.last_size
             && !self
                 .syncing
-                .joined
+                .complete
                 .wait_until(&mut group, deadline)
                 .timed_out()
         {}
@@ -73,12 +87,17 @@ impl Shared {
         let mut group = self.syncing.group.lock();
         group.has_leader = false;
         // Those who came meanwhile too: they would be the other half of two groups that take turns.
-        group.last_size = group.waiting;
-        group.waiting -= 1;
+        group.last_size = group.size();
         group.last_took = started.elapsed();
         drop(group);
-        self.syncing.synced.notify_all();
+        self.wake_parked();
         synced
+    }
+
+    /// Lets those who wait for the leader look again.
+    fn wake_parked(&self) {
+        let parked = std::mem::take(&mut self.syncing.group.lock().parked);
+        parked.iter().for_each(Thread::unpark);
     }
 
     /// Durable already, or the log's failure.
@@ -147,8 +166,7 @@ impl Shared {
     /// Wakes everyone who waits for something of this log, as it was poisoned.
     pub(crate) fn wake_all(&self) {
         self.in_flight.wake();
-        drop(self.syncing.group.lock());
-        self.syncing.synced.notify_all();
+        self.wake_parked();
         self.wake_durable();
     }
 }

@@ -42,6 +42,12 @@ impl From<alluvium::Error> for Failure {
     }
 }
 
+impl From<crate::input::InputError> for Failure {
+    fn from(error: crate::input::InputError) -> Self {
+        Self::Message(error.to_string())
+    }
+}
+
 /// An error with the causes that its own text does not tell already.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -17,6 +17,7 @@ mod commands;
 mod failure;
 mod input;
 mod output;
+mod output_file;
 mod signals;
 
 use std::io::IsTerminal as _;
@@ -24,7 +25,6 @@ use std::process::ExitCode;
 
 use args::{Cli, Command};
 use clap::Parser as _;
-use commands::plugin;
 use failure::Failure;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer as _;
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Command::Query(args) => args.run(),
         Command::Search(args) => args.run(),
         Command::Bench(args) => args.run(),
-        Command::Plugin(plugin::Command::Check(args)) => args.run(),
+        Command::Plugin(command) => command.run(),
     };
     match result {
         Ok(()) | Err(Failure::Pipe) => ExitCode::SUCCESS,

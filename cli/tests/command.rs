@@ -42,6 +42,11 @@ fn the_help_of_every_command_teaches_by_an_example() {
             .ok(&["plugin", "check", "--help"])
             .contains("alluvium plugin check")
     );
+    assert!(
+        bench
+            .ok(&["plugin", "run", "--help"])
+            .contains("alluvium plugin run")
+    );
     assert!(bench.ok(&["--version"]).starts_with("alluvium "));
 }
 

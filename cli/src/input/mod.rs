@@ -4,6 +4,7 @@ mod arrow_ipc;
 mod cells;
 mod csv;
 mod directory;
+mod guess;
 mod jsonl;
 mod parquet;
 mod rows;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use ::arrow::array::RecordBatch;
 use ::arrow::datatypes::SchemaRef;
 
+pub(crate) use guess::schema_of;
 pub(crate) use shape::batch_bytes;
 
 /// How large a batch may grow: whichever limit is met first ends it.

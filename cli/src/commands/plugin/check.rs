@@ -6,20 +6,13 @@ use alluvium::transform::{
     Asset, Assets, Limits, Plugin, PluginHost, PluginInfo, PluginPlan, resolve_plugin,
 };
 use arrow::datatypes::Field;
-use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::parse_config;
 use crate::args::parse_pair;
 use crate::columns::{describe, parse_column, schema};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, bytes, plain};
-
-/// Look into a transform's component
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Show what a component is, what it asks of the host, and what it reads and makes
-    Check(Args),
-}
 
 /// Show what a component is, what it asks of the host, and what it reads and makes
 ///
@@ -49,15 +42,6 @@ const EXAMPLE: &str = "\
 Example:
   alluvium plugin check resize-image.wasm --column image:binary \\
     --config '{\"width\": 128, \"height\": 128, \"format\": \"jpeg\"}'";
-
-/// Reads a JSON object.
-fn parse_config(text: &str) -> Result<Value, String> {
-    match serde_json::from_str(text) {
-        Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(_) => Err("write a JSON object, as {\"width\": 128}".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
 
 impl Args {
     /// Compiles the component and prints what is found.
@@ -153,17 +137,5 @@ fn print(
             "what it reads and makes depends on its configuration and the table: give --column NAME:TYPE, \
              --config JSON and --asset NAME=FILE to see it",
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_configuration_is_a_json_object() {
-        assert!(parse_config("{\"a\": 1}").is_ok());
-        assert!(parse_config("[1]").unwrap_err().contains("JSON object"));
-        assert!(parse_config("{").is_err());
     }
 }

@@ -1,0 +1,49 @@
+//! `alluvium plugin`: a transform's component, without a store.
+
+mod check;
+mod run;
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use crate::failure::Outcome;
+
+/// Look into a transform's component, or try it
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what a component is, what it asks of the host, and what it reads and makes
+    Check(check::Args),
+    /// Apply a component to a file's rows, and show what it makes of them
+    Run(run::Args),
+}
+
+impl Command {
+    /// Runs the command.
+    pub(crate) fn run(self) -> Outcome {
+        match self {
+            Self::Check(args) => args.run(),
+            Self::Run(args) => args.run(),
+        }
+    }
+}
+
+/// Reads a JSON object.
+fn parse_config(text: &str) -> Result<Value, String> {
+    match serde_json::from_str(text) {
+        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(_) => Err("write a JSON object, as {\"width\": 128}".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_a_json_object() {
+        assert!(parse_config("{\"a\": 1}").is_ok());
+        assert!(parse_config("[1]").unwrap_err().contains("JSON object"));
+        assert!(parse_config("{").is_err());
+    }
+}

@@ -94,7 +94,7 @@ mod store;
 mod table;
 #[cfg(feature = "lake")]
 mod tier;
-#[cfg(feature = "lake")]
+#[cfg(feature = "transforms")]
 pub mod transform;
 #[cfg(feature = "lake")]
 mod verify;
@@ -113,7 +113,7 @@ pub use status::{TableStatus, TransformStatus};
 pub use store::Store;
 #[cfg(feature = "lake")]
 pub use table::{Table, Ticket};
-#[cfg(feature = "lake")]
+#[cfg(feature = "transforms")]
 pub use transform::{Limits, OnError, TransformSpec};
 #[cfg(feature = "lake")]
 pub use verify::VerifyReport;

@@ -33,6 +33,8 @@ mod tests_disk;
 #[cfg(test)]
 mod tests_killed;
 #[cfg(test)]
+mod tests_staged;
+#[cfg(test)]
 mod tests_threads;
 #[cfg(test)]
 mod tests_types;

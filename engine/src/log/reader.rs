@@ -82,7 +82,7 @@ impl LogReader {
             })?;
             let next = position + header.frame_bytes();
             self.cursor = Some((Arc::clone(&segment), next));
-            if header.row_count == 0 {
+            if header.base_offset == header.end_offset {
                 segment.pass(position, &header);
             }
             if header.end_offset > self.next_offset {

@@ -22,6 +22,11 @@ impl Log {
         self.shared.committed()
     }
 
+    /// Waits for rows at or behind an offset, that long at most.
+    pub(crate) fn wait_beyond(&self, offset: u64, timeout: Duration) {
+        self.shared.wait_beyond(offset, timeout);
+    }
+
     /// One past the last offset that is known to survive power loss.
     pub(crate) fn durable(&self) -> u64 {
         self.shared.durable()

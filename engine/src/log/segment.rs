@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use arrow_buffer::Buffer;
 use rustix::fs::{FlockOperation, SeekFrom};
 
-use super::block::{BLOCK_BYTES, SegmentFooter, SegmentHeader};
+use super::block::{BLOCK_BYTES, LogKind, SegmentFooter, SegmentHeader};
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, checksum_of};
 use super::mapping::Mapping;
 use super::storage::{Storage, StorageFile, sync_data, sync_names, write_all_at};
@@ -207,7 +207,8 @@ impl Segment {
         let fits = position + header.frame_bytes() <= self.frames_end();
         let is_of_here = header.segment_sequence == self.header.sequence
             && header.base_offset >= self.base_offset;
-        let has_rows = header.end_offset - header.base_offset == u64::from(header.row_count);
+        let has_rows = header.end_offset - header.base_offset == u64::from(header.row_count)
+            || self.header.kind == LogKind::Staged;
         (fits && is_of_here && has_rows).then_some(header)
     }
 

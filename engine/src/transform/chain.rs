@@ -2,16 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
-use arrow_array::{RecordBatch, UInt32Array};
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::{ArrowError, Fields, Schema, SchemaRef};
+use parking_lot::Mutex;
 
 use super::host::PluginHost;
 use super::instance::{Asset, Assets};
 use super::limits::Limits;
+use super::made_rows::{MadeRows, RowFailure, Transformed};
 use super::plugin::Plugin;
 use super::spec::{OnError, TransformSpec};
-use super::stage::{Stage, Staged};
+use super::stage::{Stage, StagePlan, Wanted};
+use super::view::View;
+use super::wiring::Source;
 use crate::{Error, Result};
 
 /// A transform and what it needs to run.
@@ -40,42 +45,6 @@ impl BoundTransform {
     }
 }
 
-/// The transforms of a table, wired to its schema and open. `Send`: a worker thread has one of its own.
-pub struct Chain {
-    input: SchemaRef,
-    output: SchemaRef,
-    stages: Vec<Stage>,
-}
-
-/// What a [`Chain`] made of a batch.
-#[derive(Debug, Clone)]
-pub struct Transformed {
-    /// The rows, in [`Chain::output_schema`].
-    pub batch: RecordBatch,
-    /// For each of those rows the row of the original batch that it comes from, never decreasing.
-    /// `None`: the rows are one to one.
-    pub origin: Option<Vec<u32>>,
-    /// The records that failed, ascending, each once; no row comes from them.
-    pub failures: Vec<RowFailure>,
-    /// How many records of the original batch were filtered out.
-    pub filtered: u32,
-    /// How many failures were turned into nulls, as their transform's `on_error` says.
-    pub nulled: u32,
-}
-
-/// A record that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowFailure {
-    /// The record's row in the original batch.
-    pub row: u32,
-    /// The transform that failed on it.
-    pub transform: String,
-    /// SHA-256 of the transform's plugin, in lower-case hex.
-    pub plugin_sha256: String,
-    /// Why, for a person to read.
-    pub message: String,
-}
-
 /// Which plugin a transform runs, for status and for a commit's properties.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct TransformDescription {
@@ -87,6 +56,37 @@ pub struct TransformDescription {
     pub plugin_sha256: String,
 }
 
+/// The transforms of a table, wired to its schema: immutable, and shared by all who run them, as the
+/// workers of a [`TransformPool`](super::TransformPool). Clones are cheap, and are the same plan.
+#[derive(Clone)]
+pub struct ChainPlan {
+    pub(super) inner: Arc<PlanInner>,
+}
+
+pub(super) struct PlanInner {
+    input: SchemaRef,
+    output: SchemaRef,
+    made: SchemaRef,
+    made_columns: Vec<usize>,
+    stages: Vec<Arc<StagePlan>>,
+    /// Open instances that nobody uses, the last used last; they go when the plan goes.
+    idle: Mutex<Vec<Vec<Stage>>>,
+}
+
+/// A chain's own instances: what runs a [`ChainPlan`] on one batch after the other. `Send`.
+pub struct Chain {
+    plan: ChainPlan,
+    stages: Vec<Stage>,
+}
+
+impl fmt::Debug for ChainPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChainPlan")
+            .field("transforms", &self.descriptions())
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chain")
@@ -95,9 +95,9 @@ impl fmt::Debug for Chain {
     }
 }
 
-impl Chain {
-    /// Opens every transform and wires it to the columns that the table, or an earlier transform, has.
-    /// An output that has the name of a column replaces it; the others are added at the end. With
+impl ChainPlan {
+    /// Opens every transform once and wires it to the columns that the table, or an earlier transform,
+    /// has. An output that has the name of a column replaces it; the others are added at the end. With
     /// [`OnError::Null`] a transform's outputs are nullable.
     ///
     /// # Errors
@@ -111,6 +111,7 @@ impl Chain {
     ) -> Result<Self> {
         let mut output = schema.clone();
         let mut stages: Vec<Stage> = Vec::with_capacity(transforms.len());
+        let mut is_made = vec![false; schema.fields().len()];
         for bound in transforms {
             let name = bound.spec.name.clone();
             let refuse = |reason| Error::Transform {
@@ -123,36 +124,215 @@ impl Chain {
                     reason: "it was compiled by another plugin host".to_owned(),
                 });
             }
-            if stages.iter().any(|stage| stage.name == name) {
+            if stages.iter().any(|stage| stage.plan.name == name) {
                 return Err(refuse(
                     "there is another transform of that name; rename one".to_owned(),
                 ));
             }
             let stage = Stage::new(bound, &output, &limits).map_err(refuse)?;
-            output = stage.schema.clone();
+            output = stage.plan.schema.clone();
+            let made = stage.plan.layout.iter().map(|source| match source {
+                Source::Passed(index) => is_made.get(*index) == Some(&true),
+                Source::Made(_) => true,
+            });
+            is_made = made.collect();
             stages.push(stage);
         }
+        let made = output
+            .fields()
+            .iter()
+            .zip(&is_made)
+            .filter(|(_, made)| **made);
+        let made: Fields = made.map(|(field, _)| field.clone()).collect();
         Ok(Self {
-            input: schema,
-            output,
-            stages,
+            inner: Arc::new(PlanInner {
+                input: schema,
+                output,
+                made: Arc::new(Schema::new(made)),
+                made_columns: (0..)
+                    .zip(is_made)
+                    .filter_map(|(i, made)| made.then_some(i))
+                    .collect(),
+                stages: stages.iter().map(|stage| stage.plan.clone()).collect(),
+                // The first who runs it need not open them again.
+                idle: Mutex::new(vec![stages]),
+            }),
         })
     }
 
-    /// The schema of what [`apply`](Self::apply) returns.
-    pub fn output_schema(&self) -> SchemaRef {
-        self.output.clone()
+    /// The schema of the batches that it transforms.
+    pub fn input_schema(&self) -> &SchemaRef {
+        &self.inner.input
+    }
+
+    /// The schema of the whole rows that come out: the columns that passed and those that were made.
+    pub fn output_schema(&self) -> &SchemaRef {
+        &self.inner.output
+    }
+
+    /// The columns of the output schema that transforms make; all others pass through untouched.
+    pub fn made_columns(&self) -> &[usize] {
+        &self.inner.made_columns
+    }
+
+    /// The schema of [`MadeRows::made`]: the made columns of the output schema, without its metadata.
+    pub fn made_schema(&self) -> &SchemaRef {
+        &self.inner.made
     }
 
     /// The transforms, in order.
     pub fn descriptions(&self) -> Vec<TransformDescription> {
-        let stages = self.stages.iter();
+        let stages = self.inner.stages.iter();
         let described = stages.map(|stage| TransformDescription {
             name: stage.name.clone(),
             plugin: stage.plugin.name().to_owned(),
             plugin_sha256: stage.plugin.sha256().to_owned(),
         });
         described.collect()
+    }
+
+    /// Gives the plan to a single thread, with instances of its own.
+    pub fn open(&self) -> Chain {
+        Chain {
+            stages: self.take_stages(),
+            plan: self.clone(),
+        }
+    }
+
+    /// Transforms a batch on instances that nobody else uses, as long as it is wanted, and keeps them
+    /// for the next.
+    pub(super) fn run(&self, batch: &RecordBatch, wanted: Wanted<'_>) -> Result<MadeRows> {
+        let mut stages = self.take_stages();
+        let made = self.apply(&mut stages, batch, wanted);
+        self.inner.idle.lock().push(stages);
+        made
+    }
+
+    /// Closes the instances that nobody uses.
+    pub(super) fn close_idle(&self) {
+        let idle = std::mem::take(&mut *self.inner.idle.lock());
+        drop(idle);
+    }
+
+    /// How many sets of instances nobody uses.
+    #[cfg(test)]
+    pub(super) fn idle_sets(&self) -> usize {
+        self.inner.idle.lock().len()
+    }
+
+    fn take_stages(&self) -> Vec<Stage> {
+        let idle = self.inner.idle.lock().pop();
+        idle.unwrap_or_else(|| self.inner.stages.iter().cloned().map(Stage::idle).collect())
+    }
+
+    fn apply(
+        &self,
+        stages: &mut [Stage],
+        batch: &RecordBatch,
+        wanted: Wanted<'_>,
+    ) -> Result<MadeRows> {
+        self.check_batch(batch)?;
+        let rows = batch.num_rows();
+        let mut view = View::new(batch);
+        let mut failed: BTreeMap<u32, RowFailure> = BTreeMap::new();
+        let mut nulled = 0_u32;
+        for stage in stages {
+            let staged = stage.run(&view, wanted).map_err(|error| match error {
+                ArrowError::MemoryError(reason) => Error::TransformOutput {
+                    transform: stage.plan.name.clone(),
+                    rows: rows as u64,
+                    reason,
+                },
+                error => cannot(error),
+            })?;
+            stage.recycle();
+            nulled = nulled.saturating_add(staged.nulled);
+            for (row, message) in staged.failures {
+                let row = view.original_row(row);
+                if stage.plan.on_error == OnError::Fail {
+                    return Err(Error::TransformFailed {
+                        transform: stage.plan.name.clone(),
+                        row: row.into(),
+                        reason: message,
+                    });
+                }
+                failed.entry(row).or_insert_with(|| RowFailure {
+                    row,
+                    transform: stage.plan.name.clone(),
+                    plugin_sha256: stage.plan.plugin.sha256().to_owned(),
+                    message,
+                });
+            }
+            view.advance(&stage.plan.layout, &staged.columns, staged.from)
+                .map_err(cannot)?;
+        }
+        view.drop_rows(|row| failed.contains_key(&row))
+            .map_err(cannot)?;
+        let out = view.rows();
+        let (columns, origin) = view.finish();
+        let present = origin
+            .as_ref()
+            .map_or(rows, |o| o.iter().collect::<BTreeSet<_>>().len());
+        let options = RecordBatchOptions::new().with_row_count(Some(out));
+        let made = self.inner.made.clone();
+        Ok(MadeRows {
+            made: RecordBatch::try_new_with_options(made, columns, &options).map_err(cannot)?,
+            origin,
+            filtered: u32::try_from(rows.saturating_sub(present + failed.len()))
+                .unwrap_or(u32::MAX),
+            failures: failed.into_values().collect(),
+            nulled,
+        })
+    }
+
+    fn check_batch(&self, batch: &RecordBatch) -> Result<()> {
+        let input = &self.inner.input;
+        let same = batch.num_columns() == input.fields().len()
+            && batch
+                .schema()
+                .fields()
+                .iter()
+                .zip(input.fields())
+                .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type());
+        match same && u32::try_from(batch.num_rows()).is_ok() {
+            true => Ok(()),
+            false => Err(Error::invalid(
+                "batch",
+                format!(
+                    "its schema is not the chain's: {} instead of {input}",
+                    batch.schema(),
+                ),
+            )),
+        }
+    }
+}
+
+fn cannot(error: ArrowError) -> Error {
+    Error::arrow("transform a batch")(error)
+}
+
+impl Chain {
+    /// A chain for a single thread: [`ChainPlan::new`], opened.
+    ///
+    /// # Errors
+    /// As [`ChainPlan::new`].
+    pub fn new(
+        host: &PluginHost,
+        schema: SchemaRef,
+        transforms: Vec<BoundTransform>,
+        limits: Limits,
+    ) -> Result<Self> {
+        Ok(ChainPlan::new(host, schema, transforms, limits)?.open())
+    }
+
+    /// The schema of what [`apply`](Self::apply) returns.
+    pub fn output_schema(&self) -> SchemaRef {
+        self.plan.output_schema().clone()
+    }
+
+    /// The transforms, in order.
+    pub fn descriptions(&self) -> Vec<TransformDescription> {
+        self.plan.descriptions()
     }
 
     /// Transforms a batch. Columns that no transform makes pass through, shared where the rows are one to one.
@@ -173,113 +353,7 @@ impl Chain {
     /// rows can't be put together, as when they are larger than an Arrow array can be, or when a plugin
     /// that opened before can't be opened again.
     pub fn apply(&mut self, batch: &RecordBatch) -> Result<Transformed> {
-        self.check_batch(batch)?;
-        let rows = batch.num_rows();
-        let mut batch = batch.clone();
-        let mut origin: Option<Vec<u32>> = None;
-        let mut failed: BTreeMap<u32, RowFailure> = BTreeMap::new();
-        let mut nulled = 0_u32;
-        for stage in &mut self.stages {
-            let Staged {
-                batch: made,
-                origin: from,
-                failures,
-                nulled: nulls,
-            } = stage.run(&batch).map_err(|error| match error {
-                ArrowError::MemoryError(reason) => Error::TransformOutput {
-                    transform: stage.name.clone(),
-                    rows: rows as u64,
-                    reason,
-                },
-                error => Error::arrow("transform a batch")(error),
-            })?;
-            nulled = nulled.saturating_add(nulls);
-            for (row, message) in failures {
-                let row = original(origin.as_deref(), row);
-                if stage.on_error == OnError::Fail {
-                    return Err(Error::TransformFailed {
-                        transform: stage.name.clone(),
-                        row: row.into(),
-                        reason: message,
-                    });
-                }
-                failed.entry(row).or_insert_with(|| RowFailure {
-                    row,
-                    transform: stage.name.clone(),
-                    plugin_sha256: stage.plugin.sha256().to_owned(),
-                    message,
-                });
-            }
-            if let Some(from) = from {
-                origin = Some(
-                    from.into_iter()
-                        .map(|row| original(origin.as_deref(), row))
-                        .collect(),
-                );
-            }
-            batch = made;
-        }
-        let (batch, origin) = without(batch, origin, &failed)?;
-        let present = origin
-            .as_ref()
-            .map_or(rows, |o| o.iter().collect::<BTreeSet<_>>().len());
-        Ok(Transformed {
-            batch,
-            origin,
-            filtered: u32::try_from(rows.saturating_sub(present + failed.len()))
-                .unwrap_or(u32::MAX),
-            failures: failed.into_values().collect(),
-            nulled,
-        })
+        let made = self.plan.apply(&mut self.stages, batch, &|| true)?;
+        made.complete(self.plan.output_schema(), batch)
     }
-
-    fn check_batch(&self, batch: &RecordBatch) -> Result<()> {
-        let same = batch.num_columns() == self.input.fields().len()
-            && batch
-                .schema()
-                .fields()
-                .iter()
-                .zip(self.input.fields())
-                .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type());
-        match same && u32::try_from(batch.num_rows()).is_ok() {
-            true => Ok(()),
-            false => Err(Error::invalid(
-                "batch",
-                format!(
-                    "its schema is not the chain's: {} instead of {}",
-                    batch.schema(),
-                    self.input
-                ),
-            )),
-        }
-    }
-}
-
-fn original(origin: Option<&[u32]>, row: u32) -> u32 {
-    origin
-        .and_then(|o| o.get(row as usize))
-        .copied()
-        .unwrap_or(row)
-}
-
-/// Drops what an earlier transform made of records that a later one failed on.
-fn without(
-    batch: RecordBatch,
-    origin: Option<Vec<u32>>,
-    failed: &BTreeMap<u32, RowFailure>,
-) -> Result<(RecordBatch, Option<Vec<u32>>)> {
-    let Some(rows) = origin
-        .as_ref()
-        .filter(|o| o.iter().any(|row| failed.contains_key(row)))
-    else {
-        return Ok((batch, origin));
-    };
-    let kept = rows
-        .iter()
-        .zip(0_u32..)
-        .filter(|(row, _)| !failed.contains_key(row));
-    let (origin, indices): (Vec<u32>, Vec<u32>) = kept.map(|(row, index)| (*row, index)).unzip();
-    let batch = arrow_select::take::take_record_batch(&batch, &UInt32Array::from(indices))
-        .map_err(Error::arrow("transform a batch"))?;
-    Ok((batch, Some(origin)))
 }

@@ -24,6 +24,8 @@ const MAX_LINE: usize = 4096;
 const MAX_PARTS: usize = 256;
 /// Linear memories that a component may consist of: each reserves 4 GiB of address space.
 const MAX_MEMORIES: usize = 16;
+/// Calls that an instance serves before it may be recycled for the memory that it has taken.
+const MIN_CALLS: u32 = 32;
 /// Bytes that an element of a table takes on the host.
 const TABLE_ELEMENT: u64 = 8;
 
@@ -83,8 +85,10 @@ pub(super) struct Instance {
     pub(super) inputs: Vec<Column>,
     /// The columns that it makes.
     pub(super) outputs: Vec<Column>,
-    /// Whether it was called before, which may have left something behind.
-    pub(super) is_used: bool,
+    /// How often it was called, which may have left something behind.
+    pub(super) calls: u32,
+    /// The memory that it had when it was open.
+    opened_bytes: u64,
 }
 
 /// The interface that a running plugin exports.
@@ -133,13 +137,26 @@ impl Instance {
         let (inputs, outputs) = (columns(plan.inputs)?, columns(plan.outputs)?);
         check_plan(&inputs, &outputs, &opening.schema)?;
         Ok(Self {
+            opened_bytes: store.data().memory_used,
             store,
             world,
             limits: limits.clone(),
             inputs,
             outputs,
-            is_used: false,
+            calls: 0,
         })
+    }
+
+    /// Whether it has taken more than half of the memory that it had left when it was open. Only
+    /// after some calls, so that opening an instance costs each of them little.
+    pub(super) fn is_bloated(&self) -> bool {
+        let left = self.limits.memory_bytes.saturating_sub(self.opened_bytes);
+        let taken = self
+            .store
+            .data()
+            .memory_used
+            .saturating_sub(self.opened_bytes);
+        taken > left / 2 && self.calls >= MIN_CALLS
     }
 
     /// Transforms `rows` rows of the plan's inputs within the deadline, and checks what comes back.
@@ -149,7 +166,7 @@ impl Instance {
         inputs: &[Flat],
         deadline: Duration,
     ) -> Result<Valid, Flaw> {
-        self.is_used = true;
+        self.calls = self.calls.saturating_add(1);
         begin(&mut self.store, &self.limits, deadline);
         let returned = match &self.world {
             Running::Batch(world) => {

@@ -12,13 +12,16 @@ mod host;
 mod instance;
 mod limits;
 mod made;
+mod made_rows;
 mod plugin;
+mod pool;
 mod record;
 mod resolve;
 mod rows;
 mod spec;
 mod stage;
 mod validate;
+mod view;
 mod wiring;
 
 #[cfg(test)]
@@ -26,10 +29,12 @@ mod guests;
 #[cfg(test)]
 mod tests;
 
-pub use chain::{BoundTransform, Chain, RowFailure, TransformDescription, Transformed};
+pub use chain::{BoundTransform, Chain, ChainPlan, TransformDescription};
 pub use host::PluginHost;
 pub use instance::{Asset, Assets};
 pub use limits::Limits;
+pub use made_rows::{MadeRows, RowFailure, Transformed, assemble};
 pub use plugin::{Plugin, PluginInfo, PluginPlan};
+pub use pool::{Pending, TransformPool};
 pub use resolve::resolve_plugin;
 pub use spec::{OnError, TransformSpec, parse_transforms_toml};

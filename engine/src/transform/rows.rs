@@ -106,7 +106,7 @@ fn add_dictionary_bytes(array: &dyn Array, sizes: &mut [u64]) {
 
 /// Cuts rows into runs of at most `max_rows` and, but for a single larger row, `max_bytes`.
 pub(super) fn cut(
-    arrays: &[&ArrayRef],
+    arrays: &[ArrayRef],
     rows: usize,
     max_rows: usize,
     max_bytes: u64,

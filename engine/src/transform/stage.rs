@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_array::{Array, ArrayRef, UInt32Array};
 use arrow_schema::{ArrowError, SchemaRef};
 
 use super::chain::BoundTransform;
 use super::codec;
+use super::field::Column;
 use super::host::TICK;
 use super::instance::{Flaw, Instance, Opening};
 use super::limits::{Limits, show_bytes, show_duration};
@@ -17,6 +18,7 @@ use super::plugin::Plugin;
 use super::rows::{add_row_bytes, cut};
 use super::spec::OnError;
 use super::validate::Valid;
+use super::view::View;
 use super::wiring::{Source, wire};
 
 /// Failed calls on the rows of one plugin batch may cost this many deadlines before the deadline
@@ -26,34 +28,40 @@ const IMPATIENT: u32 = 10;
 /// All the calls on one batch together may hand back this many times what one may.
 const TOTAL_OUTPUT: u64 = 16;
 
-pub(super) struct Stage {
+/// Whether somebody still waits for what is being made.
+pub(super) type Wanted<'a> = &'a dyn Fn() -> bool;
+
+/// A transform, wired: what all who run it share.
+pub(super) struct StagePlan {
     pub(super) name: String,
     pub(super) plugin: Plugin,
     pub(super) on_error: OnError,
     /// The schema after this transform.
     pub(super) schema: SchemaRef,
+    pub(super) layout: Vec<Source>,
     opening: Opening,
-    /// For each input of the plan the incoming column.
+    /// For each input of the plugin's plan the incoming column.
     inputs: Vec<usize>,
-    layout: Vec<Source>,
-    plan: Plan,
-    /// Absent after it failed; opened again for the next call.
+    /// What the plugin declared when it was first opened.
+    reads: Vec<Column>,
+    makes: Vec<Column>,
+}
+
+/// One who runs a transform, with an instance of its own.
+pub(super) struct Stage {
+    pub(super) plan: Arc<StagePlan>,
+    /// Absent before the first call, and after one that broke it; opened for the next.
     instance: Option<Instance>,
     /// How many rows the next call takes: halved when a call fails, doubled when one is fast.
     rows_a_call: usize,
 }
 
-/// What the plugin declared when it was first opened.
-struct Plan {
-    inputs: Vec<super::field::Column>,
-    outputs: Vec<super::field::Column>,
-}
-
 /// What a stage made of a batch.
 pub(super) struct Staged {
-    pub(super) batch: RecordBatch,
+    /// The columns of the plugin's plan.
+    pub(super) columns: Vec<ArrayRef>,
     /// For each row the incoming row; `None` is one to one.
-    pub(super) origin: Option<Vec<u32>>,
+    pub(super) from: Option<UInt32Array>,
     /// The incoming rows that failed and left, ascending.
     pub(super) failures: Vec<(u32, String)>,
     /// How many rows failed and stayed, null.
@@ -67,61 +75,83 @@ impl Stage {
         limits: &Limits,
     ) -> Result<Self, String> {
         let wired = wire(&bound, schema, limits)?;
-        let plan = Plan {
-            inputs: wired.instance.inputs.clone(),
-            outputs: wired.instance.outputs.clone(),
-        };
-        Ok(Self {
+        let plan = StagePlan {
             name: bound.spec.name,
             plugin: bound.plugin,
             on_error: bound.spec.on_error,
             schema: wired.schema,
+            layout: wired.layout,
             opening: wired.opening,
             inputs: wired.inputs,
-            layout: wired.layout,
-            plan,
+            reads: wired.instance.inputs.clone(),
+            makes: wired.instance.outputs.clone(),
+        };
+        Ok(Self {
             instance: Some(wired.instance),
-            rows_a_call: limits.batch_rows.max(1) as usize,
+            ..Self::idle(Arc::new(plan))
         })
     }
 
-    fn limits(&self) -> &Limits {
-        &self.opening.limits
+    /// A stage that opens its instance when it is first called.
+    pub(super) fn idle(plan: Arc<StagePlan>) -> Self {
+        Self {
+            rows_a_call: plan.opening.limits.batch_rows.max(1) as usize,
+            plan,
+            instance: None,
+        }
     }
 
-    /// Transforms a batch. With [`OnError::Fail`] it stops at the first failure: only `failures` counts then.
-    pub(super) fn run(&mut self, batch: &RecordBatch) -> Result<Staged, ArrowError> {
-        let mut made = Made::new(&self.plan.outputs, self.on_error);
-        let inputs = self.inputs.iter().filter_map(|i| batch.columns().get(*i));
-        let inputs: Vec<&ArrayRef> = inputs.collect();
-        let limits = self.limits();
-        for run in cut(
-            &inputs,
-            batch.num_rows(),
-            limits.batch_rows as usize,
-            limits.batch_bytes,
-        ) {
-            self.run_rows(batch, &inputs, run, &mut made)?;
+    fn limits(&self) -> &Limits {
+        &self.plan.opening.limits
+    }
+
+    /// Transforms a batch, as long as it is wanted. With [`OnError::Fail`] it stops at the first
+    /// failure: only `failures` counts then.
+    pub(super) fn run(
+        &mut self,
+        view: &View<'_>,
+        wanted: Wanted<'_>,
+    ) -> Result<Staged, ArrowError> {
+        let mut made = Made::new(&self.plan.makes, self.plan.on_error);
+        let inputs = self.plan.inputs.iter().map(|index| view.column(*index));
+        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        let (most_rows, most_bytes) = (self.limits().batch_rows, self.limits().batch_bytes);
+        for run in cut(&inputs, view.rows(), most_rows as usize, most_bytes) {
+            self.run_rows(view, &inputs, run, &mut made, wanted)?;
             if made.halted() {
                 break;
             }
         }
-        self.assemble(batch, made)
+        let nulled = made.nulled;
+        let (columns, from, failures) = made.finish()?;
+        let one_to_one = from.len() == view.rows() && from.iter().copied().eq(0..);
+        Ok(Staged {
+            columns,
+            from: (!one_to_one).then(|| from.into()),
+            failures,
+            nulled,
+        })
     }
 
     /// Transforms the rows of one plugin batch: a call that fails is tried again on half of its
     /// rows, until the guilty record is alone.
     fn run_rows(
         &mut self,
-        batch: &RecordBatch,
-        inputs: &[&ArrayRef],
+        view: &View<'_>,
+        inputs: &[ArrayRef],
         rows: Range<usize>,
         made: &mut Made,
+        wanted: Wanted<'_>,
     ) -> Result<(), ArrowError> {
         let patience = self.limits().batch_deadline.saturating_mul(PATIENCE);
         let (mut at, mut wasted, mut opening) = (rows.start, Duration::ZERO, Duration::ZERO);
         let mut slowest = Duration::ZERO;
         while at < rows.end && !made.halted() {
+            if !wanted() {
+                return Err(ArrowError::ComputeError(
+                    "nobody wants it any more".to_owned(),
+                ));
+            }
             let count = self.rows_a_call.clamp(1, rows.end - at);
             let start = Instant::now();
             // Without an instance no record is to blame: the batch as a whole is tried again later.
@@ -133,16 +163,17 @@ impl Stage {
                 false => self.take_instance(),
             };
             let instance = instance.map_err(|reason| {
-                ArrowError::ExternalError(format!("transform {:?}: {reason}", self.name).into())
+                let name = &self.plan.name;
+                ArrowError::ExternalError(format!("transform {name:?}: {reason}").into())
             })?;
             opening += start.elapsed();
             let deadline = match wasted >= patience {
                 true => self.short_deadline(slowest),
                 false => self.limits().batch_deadline,
             };
-            let was_used = instance.is_used;
+            let was_used = instance.calls > 0;
             let start = Instant::now();
-            match self.attempt(instance, batch, inputs, at..at + count, deadline) {
+            match self.attempt(instance, view, inputs, at..at + count, deadline) {
                 Ok(valid) => {
                     made.check_total(&valid, self.total_bytes())?;
                     made.add(at, count, valid)?;
@@ -187,12 +218,12 @@ impl Stage {
     fn attempt(
         &mut self,
         mut instance: Instance,
-        batch: &RecordBatch,
-        inputs: &[&ArrayRef],
+        view: &View<'_>,
+        inputs: &[ArrayRef],
         rows: Range<usize>,
         deadline: Duration,
     ) -> Result<Valid, Flaw> {
-        let flats = inputs.iter().zip(&self.plan.inputs).map(|(array, column)| {
+        let flats = inputs.iter().zip(&self.plan.reads).map(|(array, column)| {
             let slice = array.slice(rows.start, rows.len());
             codec::encode(&codec::normalize(&slice, column)?, column)
         });
@@ -205,7 +236,7 @@ impl Stage {
             self.instance = Some(instance);
         }
         let mut valid = called?;
-        valid.bytes += self.check_copies(batch, rows, &valid)?;
+        valid.bytes += self.check_copies(view, rows, &valid)?;
         Ok(valid)
     }
 
@@ -213,17 +244,23 @@ impl Stage {
         if let Some(instance) = self.instance.take() {
             return Ok(instance);
         }
-        let instance = Instance::open(&self.plugin, &self.opening)?;
-        match instance.inputs == self.plan.inputs && instance.outputs == self.plan.outputs {
+        let plan = &self.plan;
+        let instance = Instance::open(&plan.plugin, &plan.opening)?;
+        match instance.inputs == plan.reads && instance.outputs == plan.makes {
             true => Ok(instance),
             false => Err("its plan was another one when it was opened again".to_owned()),
         }
     }
 
+    /// Lets go of an instance that has taken much memory, which it can't give back.
+    pub(super) fn recycle(&mut self) {
+        self.instance.take_if(|instance| instance.is_bloated());
+    }
+
     /// The bytes of passed-through columns that repeated rows would copy, bounded.
     fn check_copies(
         &self,
-        batch: &RecordBatch,
+        view: &View<'_>,
         rows: Range<usize>,
         valid: &Valid,
     ) -> Result<u64, Flaw> {
@@ -232,11 +269,9 @@ impl Stage {
             return Ok(0);
         }
         let mut sizes = vec![0; rows.len()];
-        for source in &self.layout {
-            if let Source::Passed(index) = source
-                && let Some(column) = batch.columns().get(*index)
-            {
-                add_row_bytes(&column.slice(rows.start, rows.len()), &mut sizes);
+        for source in &self.plan.layout {
+            if let Source::Passed(index) = source {
+                view.add_row_bytes(*index, rows.clone(), &mut sizes);
             }
         }
         let repeated = origin.windows(2).filter(|pair| pair.first() == pair.last());
@@ -249,50 +284,5 @@ impl Stage {
             ))),
             false => Ok(copied),
         }
-    }
-
-    fn assemble(&self, batch: &RecordBatch, made: Made) -> Result<Staged, ArrowError> {
-        let (halted, nulled) = (made.halted(), made.nulled);
-        let (columns, origin, failures) = made.finish()?;
-        if halted {
-            return Ok(Staged {
-                batch: RecordBatch::new_empty(self.schema.clone()),
-                origin: None,
-                failures,
-                nulled,
-            });
-        }
-        let one_to_one =
-            origin.len() == batch.num_rows() && origin.iter().zip(0..).all(|(row, i)| *row == i);
-        let indices = arrow_array::UInt32Array::from(origin);
-        let columns = self
-            .layout
-            .iter()
-            .zip(self.schema.fields())
-            .map(|(source, field)| {
-                let column = match source {
-                    Source::Made(index) => columns.get(*index).cloned(),
-                    Source::Passed(index) => match batch.columns().get(*index) {
-                        Some(column) if !one_to_one => {
-                            Some(arrow_select::take::take(column, &indices, None)?)
-                        }
-                        column => column.cloned(),
-                    },
-                };
-                column.ok_or_else(|| {
-                    ArrowError::SchemaError(format!("there is no column {:?}", field.name()))
-                })
-            });
-        let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
-        Ok(Staged {
-            batch: RecordBatch::try_new_with_options(
-                Arc::clone(&self.schema),
-                columns.collect::<Result<_, _>>()?,
-                &options,
-            )?,
-            origin: (!one_to_one).then(|| indices.values().to_vec()),
-            failures,
-            nulled,
-        })
     }
 }

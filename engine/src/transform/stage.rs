@@ -124,7 +124,8 @@ impl Stage {
         }
         let nulled = made.nulled;
         let (columns, from, failures) = made.finish()?;
-        let one_to_one = from.len() == view.rows() && from.iter().copied().eq(0..);
+        let one_to_one =
+            from.len() == view.rows() && from.iter().zip(0..).all(|(row, i)| *row == i);
         Ok(Staged {
             columns,
             from: (!one_to_one).then(|| from.into()),

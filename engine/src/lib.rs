@@ -83,9 +83,15 @@ mod lock;
 #[cfg(feature = "lake")]
 mod options;
 #[cfg(feature = "lake")]
+mod pipeline;
+#[cfg(feature = "lake")]
 mod plugins;
 #[cfg(feature = "lake")]
 mod read;
+#[cfg(feature = "lake")]
+mod replace;
+#[cfg(feature = "lake")]
+mod shape;
 #[cfg(feature = "lake")]
 mod status;
 #[cfg(feature = "lake")]

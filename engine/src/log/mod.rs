@@ -46,7 +46,7 @@ pub(crate) use block::LogKind;
 pub use options::{Durability, WhenFull};
 pub(crate) use options::{LogOptions, RECYCLED_SEGMENTS, Retention, SEGMENT_BYTES};
 pub(crate) use producers::Source;
-pub(crate) use reader::Frame;
+pub(crate) use reader::{Frame, LogReader};
 pub use rows::{LogRows, LoggedBatch};
 pub(crate) use storage::{create_directory, sync_directory};
 pub(crate) use types::check_schema;

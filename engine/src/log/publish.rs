@@ -43,7 +43,7 @@ impl InFlight {
         state.first + state.frames.len() as u64 - 1
     }
 
-    /// Wakes those who wait, as the log was poisoned.
+    /// Wakes those who wait: the log was poisoned, or one of them has something else to do.
     pub(crate) fn wake(&self) {
         drop(self.state.lock());
         self.published.notify_all();
@@ -91,10 +91,10 @@ impl Shared {
         self.wait_committed_in(self.in_flight.state.lock(), offset)
     }
 
-    /// Returns once something at or behind an offset is readable, the log is poisoned, or that much time passed.
+    /// Returns once something at or behind an offset is readable, somebody wakes all, or that much time passed.
     pub(crate) fn wait_beyond(&self, offset: u64, timeout: Duration) {
         let mut state = self.in_flight.state.lock();
-        if self.committed() <= offset && self.poison.get().is_none() {
+        if self.committed() <= offset {
             self.in_flight.published.wait_for(&mut state, timeout);
         }
     }

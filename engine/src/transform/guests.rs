@@ -6,13 +6,13 @@ use super::{BoundTransform, Limits, OnError, Plugin, PluginHost, TransformSpec};
 ///
 /// `open` sees `$schema`, `$schema_len` and the result area `$r`. `apply` sees `$rows`, `$columns`,
 /// `$data` (of the first column), `$r` and the local `$i`. Both have the identity's answer in `$r` already.
-pub(super) fn guest(open: &str, apply: &str) -> Vec<u8> {
+pub(crate) fn guest(open: &str, apply: &str) -> Vec<u8> {
     let text = TEMPLATE.replace("{open}", open).replace("{apply}", apply);
     wat::parse_str(text).unwrap()
 }
 
 /// A record-transform that returns each record, but none for an int32 of 7 and the error "bad row" for 13.
-pub(super) fn record_guest() -> Vec<u8> {
+pub(crate) fn record_guest() -> Vec<u8> {
     let text = TEMPLATE
         .replace("{open}", "")
         .replace("{apply}", "")
@@ -30,7 +30,7 @@ const APPLY_RECORD: &str =
     r#"(param "values" (list $value)) (result (result (list (list $value)) (error string)))"#;
 
 /// Does something in `apply` for each row whose int32 in the first column is `value`.
-pub(super) fn on_value(value: i32, action: &str) -> String {
+pub(crate) fn on_value(value: i32, action: &str) -> String {
     format!(
         "(local.set $i (i32.const 0))
          (block $done (loop $next
@@ -43,17 +43,17 @@ pub(super) fn on_value(value: i32, action: &str) -> String {
 }
 
 /// Stores a number in the result of `apply` (its fields: rows 4, origin 8 12 16, columns 20 24, failures 28 32).
-pub(super) fn set(offset: u32, value: &str) -> String {
+pub(crate) fn set(offset: u32, value: &str) -> String {
     format!("(i32.store offset={offset} (local.get $r) {value})")
 }
 
 /// Stores a number in the first column of the result (validity 0 4 8, offsets 12 16, data 20 24).
-pub(super) fn set_column(offset: u32, value: u32) -> String {
+pub(crate) fn set_column(offset: u32, value: u32) -> String {
     format!("(i32.store offset={offset} (local.get $columns) (i32.const {value}))")
 }
 
 /// Reports row `$i` as failed, with the message "bad row".
-pub(super) const FAIL_ROW: &str = "
+pub(crate) const FAIL_ROW: &str = "
     (local.set $f (call $alloc (i32.const 4) (i32.const 12)))
     (i32.store (local.get $f) (local.get $i))
     (i32.store offset=4 (local.get $f) (i32.const 16))
@@ -62,18 +62,18 @@ pub(super) const FAIL_ROW: &str = "
     (i32.store offset=32 (local.get $r) (i32.add (i32.load offset=32 (local.get $r)) (i32.const 1)))";
 
 /// Answers with the error "bad row".
-pub(super) const ERR: &str = "
+pub(crate) const ERR: &str = "
     (i32.store (local.get $r) (i32.const 1))
     (i32.store offset=4 (local.get $r) (i32.const 16))
     (i32.store offset=8 (local.get $r) (i32.const 7))
     (return (local.get $r))";
 
-pub(super) const SPIN: &str = "(loop $spin (br $spin))";
-pub(super) const BOMB: &str =
+pub(crate) const SPIN: &str = "(loop $spin (br $spin))";
+pub(crate) const BOMB: &str =
     "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
 
 /// An origin of the given rows.
-pub(super) fn origin(rows: &[u32]) -> String {
+pub(crate) fn origin(rows: &[u32]) -> String {
     let stores = rows.iter().enumerate().map(|(i, row)| {
         format!(
             "(i32.store offset={} (local.get $f) (i32.const {row}))",
@@ -97,7 +97,7 @@ pub(super) fn origin(rows: &[u32]) -> String {
     .concat()
 }
 
-pub(super) fn spec(name: &str, on_error: OnError) -> TransformSpec {
+pub(crate) fn spec(name: &str, on_error: OnError) -> TransformSpec {
     let text = format!("[[transform]]\nname = {name:?}\nplugin = \"test\"");
     let mut specs = super::parse_transforms_toml(&text, "/".as_ref()).unwrap();
     TransformSpec {
@@ -106,11 +106,11 @@ pub(super) fn spec(name: &str, on_error: OnError) -> TransformSpec {
     }
 }
 
-pub(super) fn bind(host: &PluginHost, spec: TransformSpec, bytes: &[u8]) -> BoundTransform {
+pub(crate) fn bind(host: &PluginHost, spec: TransformSpec, bytes: &[u8]) -> BoundTransform {
     BoundTransform::new(spec, Plugin::compile(host, "test", bytes).unwrap())
 }
 
-pub(super) fn small_limits() -> Limits {
+pub(crate) fn small_limits() -> Limits {
     Limits {
         memory_bytes: 4 << 20,
         batch_deadline: std::time::Duration::from_millis(200),
@@ -119,7 +119,7 @@ pub(super) fn small_limits() -> Limits {
     }
 }
 
-pub(super) const TEMPLATE: &str = r#"
+pub(crate) const TEMPLATE: &str = r#"
 (component
   (import "alluvium:transform/types@0.1.0" (instance $types
     (type $kind' (enum "boolean" "int32" "int64" "float32" "float64" "utf8" "binary" "vector" "timestamp"))

@@ -25,7 +25,7 @@ mod view;
 mod wiring;
 
 #[cfg(test)]
-mod guests;
+pub(crate) mod guests;
 #[cfg(test)]
 mod tests;
 

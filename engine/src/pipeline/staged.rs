@@ -188,3 +188,86 @@ impl StagedRows {
         count.saturating_sub((present + self.failures.len()) as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Int32Array;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What becomes of each raw row: its rows' values, or the reason why it failed.
+    type Fate = Result<Vec<i32>, String>;
+
+    fn fates() -> impl Strategy<Value = Vec<Fate>> {
+        let fate = prop_oneof![
+            4 => proptest::collection::vec(any::<i32>(), 1..2).prop_map(Ok),
+            2 => proptest::collection::vec(any::<i32>(), 0..4).prop_map(Ok),
+            1 => "[a-z]{0,5}".prop_map(Err),
+        ];
+        proptest::collection::vec(fate, 1..40)
+    }
+
+    fn made(fates: &[Fate]) -> MadeRows {
+        let mut values = Vec::new();
+        let (mut origin, mut failures) = (Vec::new(), Vec::new());
+        for (row, fate) in (0..).zip(fates) {
+            match fate {
+                Ok(rows) => {
+                    values.extend(rows);
+                    origin.extend(rows.iter().map(|_| row));
+                }
+                Err(message) => failures.push(RowFailure {
+                    row,
+                    transform: "t".to_owned(),
+                    plugin_sha256: "0".to_owned(),
+                    message: message.clone(),
+                }),
+            }
+        }
+        let is_one_to_one = fates.iter().all(|f| f.as_ref().is_ok_and(|f| f.len() == 1));
+        let column: ArrayRef = Arc::new(Int32Array::from(values));
+        let schema = Schema::new(vec![Field::new("y", DataType::Int32, false)]);
+        MadeRows {
+            made: RecordBatch::try_new(Arc::new(schema), vec![column]).unwrap(),
+            origin: (!is_one_to_one).then_some(origin),
+            failures,
+            filtered: 0,
+            nulled: 0,
+        }
+    }
+
+    /// The fates that a frame tells of `count` rows.
+    fn told(rows: &StagedRows, count: usize) -> Vec<Fate> {
+        let mut fates = vec![Ok(Vec::new()); count];
+        let values = rows.made.column(0);
+        let values = values.as_primitive::<arrow_array::types::Int32Type>();
+        for (index, value) in values.values().iter().enumerate() {
+            let row = rows.origin.as_ref().map_or(index, |o| o[index] as usize);
+            fates[row].as_mut().unwrap().push(*value);
+        }
+        for failure in &rows.failures {
+            fates[failure.row as usize] = Err(failure.message.clone());
+        }
+        fates
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_tells_what_became_of_each_row(fates in fates(), skipped in 0usize..50) {
+            let made = made(&fates);
+            let (frame, schema_id) = to_frame(&made, 7).unwrap();
+            prop_assert_eq!(generation_of(schema_id), 7);
+            let schema = frame_schema(&made.made.schema(), schema_id);
+            prop_assert_eq!(frame.schema(), schema);
+            let rows = from_frame(&frame, &made.made.schema(), schema_id).unwrap();
+            let count = fates.len();
+            prop_assert_eq!(told(&rows, count), fates.clone());
+            let filtered = fates.iter().filter(|f| f.as_ref().is_ok_and(Vec::is_empty)).count();
+            prop_assert_eq!(rows.filtered(count as u64), filtered as u64);
+            let skipped = skipped.min(count);
+            let behind = rows.behind(skipped as u32);
+            prop_assert_eq!(told(&behind, count - skipped), &fates[skipped..]);
+        }
+    }
+}

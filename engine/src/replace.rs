@@ -36,7 +36,7 @@ pub(crate) fn replace(table: &Arc<TableInner>, specs: &[TransformSpec]) -> Resul
             let named = staged.map(|log| log.generations_from(tiered)).transpose()?;
             let mut named = named.unwrap_or_default();
             // Rows that are under way are staged under the number that they have.
-            named.insert(shape.generation());
+            named.extend(table.pipeline.oldest_generation()..number);
             let meta = shape
                 .meta
                 .with_generation(number, generation, &named, &lake_columns);

@@ -203,6 +203,13 @@ impl Table {
         self.inner.raw.metrics()
     }
 
+    /// What the table's staged log has counted since the store was opened: what transforms made. `None` for a table
+    /// that never had transforms.
+    #[must_use]
+    pub fn staged_metrics(&self) -> Option<LogSnapshot> {
+        self.inner.pipeline.log().map(|log| log.metrics())
+    }
+
     /// Gathers single rows and small batches into frames; see [`Appender`](crate::Appender). Best one to a table.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use arrow_schema::SchemaRef;
 
 use crate::error::{Error, Result};
 use crate::log::{Durability, Frame, Log, LogKind, LogOptions, LogReader, WhenFull};
+use crate::metrics::LogSnapshot;
 use crate::options::Settings;
 use crate::pipeline::staged::{self, StagedRows};
 use crate::transform::MadeRows;
@@ -118,6 +119,11 @@ impl StagedLog {
     /// How many segments there are, and their files' bytes.
     pub(crate) fn size(&self) -> (usize, u64) {
         self.log.size()
+    }
+
+    /// What the log has counted.
+    pub(crate) fn metrics(&self) -> LogSnapshot {
+        self.log.metrics()
     }
 
     /// Adds what a generation of transforms made of the next `offsets` rows.

@@ -2,7 +2,8 @@
 //!
 //! [`raw_rows`], [`staged`] ◀ [`log`] ◀ [`runner`]. A staged frame holds the columns that transforms made, and which raw row
 //! each came from; columns that passed through stay in the raw frame beside it. Staged frames are derived data: none is
-//! synced, and what a crash or damage takes is made again. Tiering reads both logs, [`staged_round`] puts them together.
+//! synced, and what a crash or damage takes is made again. A round of tiering reads both logs and puts
+//! them together.
 
 pub(crate) mod log;
 pub(crate) mod raw_rows;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,8 @@ pub(crate) struct Pipeline {
     place: StagedPlace,
     log: RwLock<Option<Arc<StagedLog>>>,
     state: Mutex<State>,
+    /// Rows of older generations of transforms than this are staged, if there were any; 0 as long as nobody knows.
+    oldest: AtomicU16,
     /// More is staged, an attempt failed, or somebody wants something of the thread.
     changed: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -86,7 +89,11 @@ impl Pipeline {
         );
         let is_needed = place.exists() || !context.shape().transforms().is_empty();
         let log = match (read_only, is_needed) {
-            (true, _) => place.open_read_only()?,
+            // It is derived, and may be begun anew right now: a reader does without.
+            (true, _) => place.open_read_only().unwrap_or_else(|error| {
+                tracing::warn!(table = name, %error, "staged rows cannot be read");
+                None
+            }),
             (false, true) => {
                 let from = tiered.max(raw.first_offset()).min(raw.committed());
                 Some(place.open(from, raw.committed())?)
@@ -97,6 +104,7 @@ impl Pipeline {
             place,
             log: RwLock::new(log.map(Arc::new)),
             state: Mutex::default(),
+            oldest: AtomicU16::new(0),
             changed: Condvar::new(),
             thread: Mutex::default(),
         })
@@ -141,6 +149,11 @@ impl Pipeline {
         {
             tracing::error!("the thread of a table's transforms panicked");
         }
+    }
+
+    /// The generation of transforms whose rows are not all staged, or may not be: later ones are needed too.
+    pub(crate) fn oldest_generation(&self) -> u16 {
+        self.oldest.load(Ordering::Acquire)
     }
 
     /// Lets other transforms take over at the next frame. The table's shape must say so next.
@@ -270,6 +283,10 @@ impl Pipeline {
                     current: current.clone(),
                     piece,
                 });
+            }
+            let first = underway.front().map(|first: &Underway| &first.current);
+            if let Some(first) = first.or(current.as_ref()) {
+                self.oldest.store(first.generation, Ordering::Release);
             }
             match underway.pop_front() {
                 Some(first) => self.settle(&pool, log, first)?,

@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn made(fates: &[Fate]) -> MadeRows {
-        let mut values = Vec::new();
+        let mut values: Vec<i32> = Vec::new();
         let (mut origin, mut failures) = (Vec::new(), Vec::new());
         for (row, fate) in (0..).zip(fates) {
             match fate {

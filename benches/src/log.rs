@@ -1,69 +1,52 @@
 //! Alluvium's own lanes.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use alluvium::{AppenderOptions, Durability, Store, StoreOptions, Table, TableOptions};
+use alluvium::Durability;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use tempfile::TempDir;
 
-use crate::InsertRows;
+#[cfg(not(feature = "lake"))]
+pub(crate) use crate::bare::Log;
 use crate::lane::{Contestant, Lane, Opening, Promise, punch};
 use crate::samples::{Sample, Samples};
+#[cfg(feature = "lake")]
+pub(crate) use crate::table::Log;
 
-/// A table in a store of its own, tiered only when asked.
-pub(crate) struct Log {
-    pub(crate) table: Table,
-    // Closed after the table's handle is gone.
-    _store: Store,
+/// The default bytes of a segment, and those of the files that limits write to.
+pub(crate) const SEGMENT_BYTES: u64 = 128 << 20;
+
+/// How a log is kept.
+pub(crate) struct LogOptions<'a> {
+    pub(crate) schema: &'a SchemaRef,
+    pub(crate) durability: Durability,
+    pub(crate) segment_bytes: u64,
+    pub(crate) recycled_segments: usize,
 }
 
-impl Log {
-    /// Makes a store in a directory, and a table in it.
-    pub(crate) fn create(directory: &Path, options: TableOptions) -> Self {
-        let store = StoreOptions::new().tiering(false);
-        let store = store.open(directory.join("store")).expect("a store");
-        let table = store.create_table("t", options).expect("a table");
+impl<'a> LogOptions<'a> {
+    /// The defaults under a promise.
+    pub(crate) fn new(schema: &'a SchemaRef, promise: Promise) -> Self {
         Self {
-            table,
-            _store: store,
+            schema,
+            durability: match promise {
+                Promise::Crash => Durability::Buffered,
+                Promise::Power => Durability::Sync,
+            },
+            segment_bytes: SEGMENT_BYTES,
+            recycled_segments: 4,
         }
     }
 }
 
 impl Lane for Log {
     fn append(&self, _producer: usize, sample: &Sample) {
-        let _ = self.table.append(&sample.batch).expect("appended");
-    }
-}
-
-/// The lane of a promise, each append into segments that were never written to.
-pub(crate) fn contestant(promise: Promise) -> Contestant {
-    match promise {
-        Promise::Crash => Contestant {
-            name: "alluvium",
-            open: buffered,
-        },
-        Promise::Power => Contestant {
-            name: "alluvium",
-            open: synced,
-        },
-    }
-}
-
-/// A log whose rows nobody will read: on abandoning it, what isn't on the disk yet is forgotten.
-struct Abandoned {
-    log: Log,
-    segments: std::path::PathBuf,
-}
-
-impl Lane for Abandoned {
-    fn append(&self, producer: usize, sample: &Sample) {
-        self.log.append(producer, sample);
+        self.append(&sample.batch);
     }
 
+    /// Forgets what isn't on the disk yet: nobody will read it.
     fn abandon(&self) {
         for entry in std::fs::read_dir(&self.segments).expect("segments") {
             let path = entry.expect("a segment").path();
@@ -74,24 +57,24 @@ impl Lane for Abandoned {
     }
 }
 
-fn buffered(opening: &Opening<'_>) -> Box<dyn Lane> {
-    open(opening, Durability::Buffered)
+/// The lane, each time with a segment that was never written to.
+pub(crate) fn contestant() -> Contestant {
+    Contestant {
+        name: "alluvium",
+        open,
+    }
 }
 
-fn synced(opening: &Opening<'_>) -> Box<dyn Lane> {
-    open(opening, Durability::Sync)
+fn open(opening: &Opening<'_>) -> Box<dyn Lane> {
+    let options = LogOptions::new(&opening.samples.schema, opening.promise);
+    Box::new(Log::create(opening.directory, &options))
 }
 
-fn open(opening: &Opening<'_>, durability: Durability) -> Box<dyn Lane> {
-    let options = options(&opening.samples.schema, durability);
-    Box::new(Abandoned {
-        log: Log::create(opening.directory, options),
-        segments: opening.directory.join("store/tables/t/raw"),
-    })
-}
-
-pub(crate) fn options(schema: &SchemaRef, durability: Durability) -> TableOptions {
-    TableOptions::new(schema.clone()).durability(durability)
+/// A log of samples that nobody syncs, and the directory that it is in.
+fn buffered(root: &Path, samples: &Samples) -> (Log, TempDir) {
+    let directory = TempDir::new_in(root).expect("a directory");
+    let options = LogOptions::new(&samples.schema, Promise::Crash);
+    (Log::create(directory.path(), &options), directory)
 }
 
 /// Sums the first column, an int64, of batches in memory and of the same batches in a log.
@@ -104,11 +87,9 @@ pub struct Sums {
 impl Sums {
     /// Appends the samples to a log.
     pub fn new(root: &Path, samples: Samples) -> Self {
-        let directory = TempDir::new_in(root).expect("a directory");
-        let options = options(&samples.schema, Durability::Buffered);
-        let log = Log::create(directory.path(), options);
+        let (log, directory) = buffered(root, &samples);
         for sample in &samples.all {
-            log.append(0, sample);
+            log.append(&sample.batch);
         }
         Self {
             samples,
@@ -131,8 +112,8 @@ impl Sums {
 
     /// Over the log, as it is read from its first row on.
     pub fn of_log(&self) -> i64 {
-        let logged = self.log.table.read_log(0);
-        let batches = logged.map(|l| l.expect("a batch").batch);
+        let column = self.log.read().columns(&["id"]).expect("a column");
+        let batches = column.map(|l| l.expect("a batch").batch);
         batches.fold(0, |sum, b| sum.wrapping_add(first_column(&b)))
     }
 }
@@ -144,14 +125,12 @@ fn first_column(batch: &arrow_array::RecordBatch) -> i64 {
 
 /// What the kernel says that this process wrote, and the payload that it was, for a log of these samples.
 pub fn written(root: &Path, samples: &Samples) -> (u64, u64) {
-    let directory = TempDir::new_in(root).expect("a directory");
-    let options = options(&samples.schema, Durability::Buffered);
-    let log = Log::create(directory.path(), options);
+    let (log, _directory) = buffered(root, samples);
     let before = bytes_written();
     for sample in &samples.all {
-        log.append(0, sample);
+        log.append(&sample.batch);
     }
-    log.table.sync().expect("synced");
+    log.sync();
     let payload = samples.all.iter().map(|s| s.bytes.len() as u64).sum();
     (bytes_written() - before, payload)
 }
@@ -163,38 +142,4 @@ fn bytes_written() -> u64 {
         .lines()
         .find_map(|l| l.strip_prefix("write_bytes: "));
     line.and_then(|n| n.parse().ok()).expect("a number")
-}
-
-/// Rows through an appender.
-pub(crate) fn row_contestant() -> (&'static str, InsertRows) {
-    ("alluvium", append_rows)
-}
-
-/// Every row is in the kernel's hands at the end, as [`Table::append`] would have left it.
-fn append_rows(directory: &Path, rows: u64) -> Duration {
-    let schema = Schema::new(vec![
-        Field::new("time", DataType::Int64, false),
-        Field::new("sensor", DataType::Int64, false),
-        Field::new("value", DataType::Float64, false),
-    ]);
-    let options = options(&schema.into(), Durability::Buffered);
-    let log = Log::create(directory, options);
-    let appender = log.table.appender(AppenderOptions::new());
-    let appender = appender.expect("an appender");
-    let begin = Instant::now();
-    for row in 0..rows as i64 {
-        let cells = [row.into(), (row % 64).into(), (row as f64).into()];
-        appender.append_row(&cells).expect("appended");
-    }
-    let _ = appender.flush().expect("flushed");
-    begin.elapsed()
-}
-
-/// The time to open a store, without that to close it.
-pub(crate) fn time_to_open(path: &Path) -> Duration {
-    let begin = Instant::now();
-    let store = StoreOptions::new().tiering(false).create(false).open(path);
-    let elapsed = begin.elapsed();
-    drop(store.expect("a store").table("t").expect("its table"));
-    elapsed
 }

@@ -60,6 +60,9 @@
     )
 )]
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod benching;
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -8,7 +8,7 @@ use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
 
 use crate::error::{Error, Result};
-use crate::log::{Frame, Log, LogReader};
+use crate::log::{Decoder, Frame, Log, LogReader};
 
 /// How many rows are taken at a time; one at least.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,7 @@ pub(crate) struct Piece {
 #[derive(Debug)]
 pub(crate) struct RawRows {
     reader: LogReader,
-    schema: SchemaRef,
+    decoder: Decoder,
     /// The next row's offset.
     at: u64,
     /// What was read and not taken, its first rows perhaps being taken already.
@@ -50,7 +50,7 @@ impl RawRows {
     pub(crate) fn new(raw: &Log, schema: SchemaRef, from: u64) -> Self {
         Self {
             reader: raw.read_from(from),
-            schema,
+            decoder: Decoder::new(schema),
             at: from,
             parts: VecDeque::new(),
         }
@@ -102,7 +102,7 @@ impl RawRows {
         }
         let nothing = Piece {
             offsets: self.at..self.at,
-            rows: RecordBatch::new_empty(SchemaRef::clone(&self.schema)),
+            rows: RecordBatch::new_empty(SchemaRef::clone(self.decoder.whole())),
             timestamps_us: Vec::new(),
         };
         Ok(self.joined(taken)?.unwrap_or(nothing))
@@ -118,7 +118,7 @@ impl RawRows {
     }
 
     fn part(&self, frame: &Frame) -> Result<Part> {
-        let rows = frame.batch_verified_once(SchemaRef::clone(&self.schema))?;
+        let rows = frame.batch_verified_once(&self.decoder)?;
         let header = &frame.header;
         // Only the first frame may begin before the offset that was asked for.
         let skip = self.at.saturating_sub(header.base_offset) as usize;
@@ -153,7 +153,7 @@ impl RawRows {
         let rows = match taken.as_slice() {
             [] => return Ok(None),
             [(one, _)] => one.clone(),
-            many => concat_batches(&self.schema, many.iter().map(|(rows, _)| rows))
+            many => concat_batches(self.decoder.whole(), many.iter().map(|(rows, _)| rows))
                 .map_err(Error::arrow("gather small frames"))?,
         };
         let offsets = self.at..self.at + rows.num_rows() as u64;

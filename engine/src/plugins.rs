@@ -17,6 +17,8 @@ use crate::transform::{
 };
 
 const DIRECTORY: &str = "plugins";
+/// Compiled plugins, for the next start.
+const CACHE: &str = "cache";
 
 /// The plugins of a store, and the host that they run on once one is needed.
 #[derive(Debug)]
@@ -82,7 +84,8 @@ impl Plugins {
         if let Some(host) = &*host {
             return Ok(host.clone());
         }
-        Ok(host.insert(PluginHost::new()?).clone())
+        let cache = self.store.join(CACHE);
+        Ok(host.insert(PluginHost::with_cache(&cache)?).clone())
     }
 
     /// Compiles a pinned transform's plugin and grants it its assets.

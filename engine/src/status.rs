@@ -72,6 +72,10 @@ pub struct TransformStatus {
     pub plugin: String,
     /// SHA-256 of the plugin, in hex.
     pub sha256: String,
+    /// What the plugin may use of the system, by name; the files that it may read are in `assets`.
+    pub grants: Vec<&'static str>,
+    /// The names of the files that it may read.
+    pub assets: Vec<String>,
 }
 
 pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
@@ -111,6 +115,13 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
         name: pinned.spec.name.clone(),
         plugin: pinned.spec.plugin.clone(),
         sha256: pinned.plugin_sha256.clone(),
+        grants: pinned
+            .spec
+            .grants
+            .iter()
+            .map(|grant| grant.name())
+            .collect(),
+        assets: pinned.spec.assets.keys().cloned().collect(),
     };
     Ok(TableStatus {
         table: table.name.clone(),

@@ -19,7 +19,8 @@ pub(crate) enum Command {
 
 /// Show the transforms that a table's rows go through
 ///
-/// Each with its plugin and the SHA-256 of the component, as the commits in the lake have them.
+/// Each with its plugin and the SHA-256 of the component, as the commits in the lake have them, and what
+/// it was granted of the system: time, random numbers, files.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = SHOW_EXAMPLE)]
 pub(crate) struct Show {
@@ -70,10 +71,16 @@ impl Show {
             output.line("the table has no transforms")?;
             return output.flush();
         }
-        let mut rows = table(["transform", "plugin", "sha256"]);
+        let mut rows = table(["transform", "plugin", "sha256", "may use"]);
         for transform in &status.transforms {
-            let told = [&transform.name, &transform.plugin, &transform.sha256];
-            rows.add_row(told.map(|text| plain(text)));
+            let assets = transform.assets.iter().map(String::as_str);
+            let granted: Vec<&str> = transform.grants.iter().copied().chain(assets).collect();
+            rows.add_row([
+                plain(&transform.name),
+                plain(&transform.plugin),
+                transform.sha256.clone(),
+                plain(&granted.join(", ")),
+            ]);
         }
         output.line(rows.trim_fmt())?;
         output.flush()

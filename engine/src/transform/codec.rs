@@ -127,64 +127,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::bindings::types::ColumnResult;
+    use super::super::guests::arrays;
     use super::super::validate::decode;
     use super::*;
-
-    /// An array of each kind with those values, null where there is none.
-    fn arrays(values: &[Option<i32>]) -> Vec<ArrayRef> {
-        let text = |v: &i32| "ä".repeat((v.unsigned_abs() % 5) as usize);
-        let vector = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(
-            values.iter().map(|v| v.map(|v| vec![Some(v as f32); 3])),
-            3,
-        );
-        vec![
-            Arc::new(
-                values
-                    .iter()
-                    .map(|v| v.map(|v| v > 0))
-                    .collect::<BooleanArray>(),
-            ),
-            Arc::new(values.iter().copied().collect::<Int32Array>()),
-            Arc::new(
-                values
-                    .iter()
-                    .map(|v| v.map(i64::from))
-                    .collect::<Int64Array>(),
-            ),
-            Arc::new(
-                values
-                    .iter()
-                    .map(|v| v.map(|v| v as f32))
-                    .collect::<Float32Array>(),
-            ),
-            Arc::new(
-                values
-                    .iter()
-                    .map(|v| v.map(f64::from))
-                    .collect::<Float64Array>(),
-            ),
-            Arc::new(
-                values
-                    .iter()
-                    .map(|v| v.as_ref().map(text))
-                    .collect::<StringArray>(),
-            ),
-            Arc::new(
-                values
-                    .iter()
-                    .map(|v| v.as_ref().map(text))
-                    .collect::<BinaryArray>(),
-            ),
-            Arc::new(vector),
-            Arc::new(
-                values
-                    .iter()
-                    .map(|v| v.map(i64::from))
-                    .collect::<TimestampMicrosecondArray>()
-                    .with_timezone("UTC"),
-            ),
-        ]
-    }
 
     fn column(data_type: &DataType) -> Column {
         Column::from_arrow("c", &Field::new("c", data_type.clone(), true)).unwrap()

@@ -1,29 +1,94 @@
 //! Guests for the tests, in component text: a core module around two snippets of code.
 
-use super::{BoundTransform, Limits, OnError, Plugin, PluginHost, TransformSpec};
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Int32Type};
+use arrow_array::*;
+
+use super::{
+    BoundTransform, Chain, Limits, OnError, Plugin, PluginHost, TransformSpec, Transformed,
+};
 
 /// A guest that returns its inputs, but for what the snippets do.
 ///
 /// `open` sees `$schema`, `$schema_len` and the result area `$r`. `apply` sees `$rows`, `$columns`,
 /// `$data` (of the first column), `$r` and the local `$i`. Both have the identity's answer in `$r` already.
 pub(crate) fn guest(open: &str, apply: &str) -> Vec<u8> {
-    let text = TEMPLATE.replace("{open}", open).replace("{apply}", apply);
-    wat::parse_str(text).unwrap()
+    Guest {
+        open,
+        apply,
+        ..Guest::default()
+    }
+    .component()
+}
+
+/// The places of [`TEMPLATE`] that tests fill in.
+#[derive(Default)]
+pub(crate) struct Guest<'a> {
+    pub(crate) open: &'a str,
+    pub(crate) apply: &'a str,
+    /// As `apply`, for one record: `$values`, `$r`, and its one record of the same values in `$f`.
+    pub(crate) record: &'a str,
+    /// Imports of the component, core functions that call them, and what `$main` is lent of these.
+    pub(crate) imports: &'a str,
+    pub(crate) lowered: &'a str,
+    pub(crate) lent: &'a str,
+    /// What else `$main` has: imports, memories, tables, functions.
+    pub(crate) module: &'a str,
+}
+
+impl Guest<'_> {
+    pub(crate) fn text(&self) -> String {
+        TEMPLATE
+            .replace("{open}", self.open)
+            .replace("{apply}", self.apply)
+            .replace("{record}", self.record)
+            .replace("{imports}", self.imports)
+            .replace("{lowered}", self.lowered)
+            .replace("{lent}", self.lent)
+            .replace("{module}", self.module)
+    }
+
+    /// A `batch-transform`.
+    pub(crate) fn component(&self) -> Vec<u8> {
+        wat::parse_str(self.text()).unwrap()
+    }
+
+    /// A `record-transform`.
+    pub(crate) fn record_component(&self) -> Vec<u8> {
+        let text = self
+            .text()
+            .replace("batches@", "records@")
+            .replace(APPLY_BATCH, APPLY_RECORD)
+            .replace(
+                "(core func $main \"apply\")",
+                "(core func $main \"apply_record\")",
+            );
+        wat::parse_str(text).unwrap()
+    }
 }
 
 /// A record-transform that returns each record, but none for an int32 of 7 and the error "bad row" for 13.
 pub(crate) fn record_guest() -> Vec<u8> {
-    let text = TEMPLATE
-        .replace("{open}", "")
-        .replace("{apply}", "")
-        .replace("batches@", "records@")
-        .replace(APPLY_BATCH, APPLY_RECORD)
-        .replace(
-            "(core func $main \"apply\")",
-            "(core func $main \"apply_record\")",
-        );
-    wat::parse_str(text).unwrap()
+    Guest {
+        record: &format!("{ONE}{NONE_OF_7_AND_ERROR_OF_13}"),
+        ..Guest::default()
+    }
+    .record_component()
 }
+
+/// Makes one record of each.
+pub(crate) const ONE: &str = "(i32.store offset=8 (local.get $r) (i32.const 1))";
+
+const NONE_OF_7_AND_ERROR_OF_13: &str = "
+    (if (i32.eq (i32.load offset=8 (local.get $values)) (i32.const 7))
+      (then (i32.store offset=8 (local.get $r) (i32.const 0))))
+    (if (i32.eq (i32.load offset=8 (local.get $values)) (i32.const 13))
+      (then
+        (i32.store (local.get $r) (i32.const 1))
+        (i32.store offset=4 (local.get $r) (i32.const 16))
+        (i32.store offset=8 (local.get $r) (i32.const 7))))";
 
 const APPLY_BATCH: &str = r#"(param "rows" u32) (param "columns" (list $column)) (result (result $output (error string)))"#;
 const APPLY_RECORD: &str =
@@ -97,6 +162,62 @@ pub(crate) fn origin(rows: &[u32]) -> String {
     .concat()
 }
 
+/// An array of each kind with those values, null where there is none.
+pub(crate) fn arrays(values: &[Option<i32>]) -> Vec<ArrayRef> {
+    let text = |v: &i32| "ä".repeat((v.unsigned_abs() % 5) as usize);
+    let vector = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(
+        values.iter().map(|v| v.map(|v| vec![Some(v as f32); 3])),
+        3,
+    );
+    vec![
+        Arc::new(
+            values
+                .iter()
+                .map(|v| v.map(|v| v > 0))
+                .collect::<BooleanArray>(),
+        ),
+        Arc::new(values.iter().copied().collect::<Int32Array>()),
+        Arc::new(
+            values
+                .iter()
+                .map(|v| v.map(i64::from))
+                .collect::<Int64Array>(),
+        ),
+        Arc::new(
+            values
+                .iter()
+                .map(|v| v.map(|v| v as f32))
+                .collect::<Float32Array>(),
+        ),
+        Arc::new(
+            values
+                .iter()
+                .map(|v| v.map(f64::from))
+                .collect::<Float64Array>(),
+        ),
+        Arc::new(
+            values
+                .iter()
+                .map(|v| v.as_ref().map(text))
+                .collect::<StringArray>(),
+        ),
+        Arc::new(
+            values
+                .iter()
+                .map(|v| v.as_ref().map(text))
+                .collect::<BinaryArray>(),
+        ),
+        Arc::new(vector),
+        Arc::new(
+            values
+                .iter()
+                .map(|v| v.map(i64::from))
+                .collect::<TimestampMicrosecondArray>()
+                .with_timezone("UTC"),
+        ),
+    ]
+}
+
 pub(crate) fn spec(name: &str, on_error: OnError) -> TransformSpec {
     let text = format!("[[transform]]\nname = {name:?}\nplugin = \"test\"");
     let mut specs = super::parse_transforms_toml(&text, "/".as_ref()).unwrap();
@@ -119,94 +240,29 @@ pub(crate) fn small_limits() -> Limits {
     }
 }
 
-pub(crate) const TEMPLATE: &str = r#"
-(component
-  (import "alluvium:transform/types@0.1.0" (instance $types
-    (type $kind' (enum "boolean" "int32" "int64" "float32" "float64" "utf8" "binary" "vector" "timestamp"))
-    (export "kind" (type $kind (eq $kind')))
-    (type $field' (record (field "name" string) (field "kind" $kind) (field "nullable" bool) (field "dim" u32)))
-    (export "field" (type $field (eq $field')))
-    (type $plan' (record (field "inputs" (list $field)) (field "outputs" (list $field))))
-    (export "plan" (type $plan (eq $plan')))
-    (type $column' (record (field "validity" (option (list u8))) (field "offsets" (list u32)) (field "data" (list u8))))
-    (export "column" (type $column (eq $column')))
-    (type $failure' (record (field "row" u32) (field "message" string)))
-    (export "failure" (type $failure (eq $failure')))
-    (type $output' (record (field "rows" u32) (field "origin" (option (list u32))) (field "columns" (list $column)) (field "failures" (list $failure))))
-    (export "output" (type $output (eq $output')))
-    (type $value' (variant (case "null") (case "boolean" bool) (case "int32" s32) (case "int64" s64)
-      (case "float32" f32) (case "float64" f64) (case "utf8" string) (case "binary" (list u8))
-      (case "vector" (list f32)) (case "timestamp" s64)))
-    (export "value" (type $value (eq $value')))))
-  (import "alluvium:transform/host@0.1.0" (instance $host
-    (export "asset" (func (param "name" string) (result (result (list u8) (error string)))))))
-  (alias export $types "field" (type $field))
-  (alias export $types "plan" (type $plan))
-  (alias export $types "column" (type $column))
-  (alias export $types "output" (type $output))
-  (alias export $types "value" (type $value))
-  (core module $libc
-    (memory (export "memory") 2)
-    (data (i32.const 16) "bad row")
-    (data (i32.const 32) "model")
-    (global $heap (mut i32) (i32.const 1024))
-    (func (export "realloc") (param $old i32) (param $old_len i32) (param $align i32) (param $len i32) (result i32)
-      (local $p i32)
-      (local.set $p (i32.and (i32.add (global.get $heap) (i32.sub (local.get $align) (i32.const 1))) (i32.sub (i32.const 0) (local.get $align))))
-      (global.set $heap (i32.add (local.get $p) (local.get $len)))
-      (block $fits
-        (br_if $fits (i32.le_u (global.get $heap) (i32.mul (memory.size) (i32.const 65536))))
-        (br_if $fits (i32.ne (i32.const -1) (memory.grow (i32.add (i32.const 1) (i32.div_u (local.get $len) (i32.const 65536))))))
-        unreachable)
-      (local.get $p)))
-  (core instance $libc (instantiate $libc))
-  (core func $asset (canon lower (func $host "asset") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
-  (core module $main
-    (import "libc" "memory" (memory 2))
-    (import "libc" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))
-    (import "host" "asset" (func $asset (param i32 i32 i32)))
-    (func $alloc (param $align i32) (param $len i32) (result i32)
-      (call $realloc (i32.const 0) (i32.const 0) (local.get $align) (local.get $len)))
-    (func (export "open") (param $config i32) (param $config_len i32) (param $schema i32) (param $schema_len i32) (result i32)
-      (local $r i32)
-      (local.set $r (call $alloc (i32.const 4) (i32.const 64)))
-      (i32.store offset=4 (local.get $r) (local.get $schema))
-      (i32.store offset=8 (local.get $r) (local.get $schema_len))
-      (i32.store offset=12 (local.get $r) (local.get $schema))
-      (i32.store offset=16 (local.get $r) (local.get $schema_len))
-      {open}
-      (local.get $r))
-    (func (export "apply") (param $rows i32) (param $columns i32) (param $count i32) (result i32)
-      (local $r i32) (local $i i32) (local $f i32) (local $data i32)
-      (local.set $r (call $alloc (i32.const 4) (i32.const 64)))
-      (i32.store offset=4 (local.get $r) (local.get $rows))
-      (i32.store offset=20 (local.get $r) (local.get $columns))
-      (i32.store offset=24 (local.get $r) (local.get $count))
-      (local.set $data (i32.load offset=20 (local.get $columns)))
-      {apply}
-      (local.get $r))
-    (func (export "apply_record") (param $values i32) (param $count i32) (result i32)
-      (local $r i32) (local $f i32)
-      (local.set $r (call $alloc (i32.const 4) (i32.const 16)))
-      (local.set $f (call $alloc (i32.const 4) (i32.const 8)))
-      (i32.store (local.get $f) (local.get $values))
-      (i32.store offset=4 (local.get $f) (local.get $count))
-      (i32.store offset=4 (local.get $r) (local.get $f))
-      (if (i32.ne (i32.load offset=8 (local.get $values)) (i32.const 7))
-        (then (i32.store offset=8 (local.get $r) (i32.const 1))))
-      (if (i32.eq (i32.load offset=8 (local.get $values)) (i32.const 13))
-        (then
-          (i32.store (local.get $r) (i32.const 1))
-          (i32.store offset=4 (local.get $r) (i32.const 16))
-          (i32.store offset=8 (local.get $r) (i32.const 7))))
-      (local.get $r)))
-  (core instance $main (instantiate $main
-    (with "libc" (instance $libc))
-    (with "host" (instance (export "asset" (func $asset))))))
-  (func $open (param "config" string) (param "schema" (list $field)) (result (result $plan (error string)))
-    (canon lift (core func $main "open") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
-  (func $apply (param "rows" u32) (param "columns" (list $column)) (result (result $output (error string)))
-    (canon lift (core func $main "apply") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
-  (instance $batches (export "open" (func $open)) (export "apply" (func $apply)))
-  (export "alluvium:transform/batches@0.1.0" (instance $batches)))
-"#;
+/// Rows 0..n in "x" (which can cross) and in "kept" (which cannot).
+pub(crate) fn numbers(n: i32) -> RecordBatch {
+    let x: ArrayRef = Arc::new(Int32Array::from_iter_values(0..n));
+    let kept: ArrayRef = Arc::new(UInt8Array::from_iter_values((0..n).map(|v| v as u8)));
+    RecordBatch::try_from_iter([("x", x), ("kept", kept)]).unwrap()
+}
+
+pub(crate) fn run_spec(
+    bytes: &[u8],
+    spec: TransformSpec,
+    batch: &RecordBatch,
+) -> crate::Result<Transformed> {
+    let host = PluginHost::new().unwrap();
+    let bound = bind(&host, spec, bytes);
+    Chain::new(&host, batch.schema(), vec![bound], small_limits())?.apply(batch)
+}
+
+pub(crate) fn run(bytes: &[u8], batch: &RecordBatch) -> Transformed {
+    run_spec(bytes, spec("t", OnError::DeadLetter), batch).unwrap()
+}
+
+pub(crate) fn x(batch: &RecordBatch) -> &Int32Array {
+    batch.column(0).as_primitive::<Int32Type>()
+}
+
+const TEMPLATE: &str = include_str!("guest.wat");

@@ -135,7 +135,7 @@ impl Instance {
                 .collect::<Result<Vec<_>, _>>()
         };
         let (inputs, outputs) = (columns(plan.inputs)?, columns(plan.outputs)?);
-        check_plan(&inputs, &outputs, &opening.schema)?;
+        check_plan(&inputs, &outputs)?;
         Ok(Self {
             opened_bytes: store.data().memory_used,
             store,
@@ -229,7 +229,12 @@ pub(super) fn begin(store: &mut Store<HostState>, limits: &Limits, deadline: Dur
     state.log_muted = false;
 }
 
-fn explain(fault: &Fault, state: &HostState, limits: &Limits, deadline: Duration) -> Flaw {
+pub(super) fn explain(
+    fault: &Fault,
+    state: &HostState,
+    limits: &Limits,
+    deadline: Duration,
+) -> Flaw {
     let trap = fault.downcast_ref::<Trap>();
     let timed_out = trap == Some(&Trap::Interrupt);
     let cause = fault.root_cause().to_string();
@@ -241,6 +246,8 @@ fn explain(fault: &Fault, state: &HostState, limits: &Limits, deadline: Duration
         format!("returned more than {}", show_bytes(limits.output_bytes))
     } else if trap.is_some() {
         format!("trapped: {cause}")
+    } else if cause.contains("resource limit exceeded") {
+        cause
     } else {
         format!("returned a malformed value: {}", shorten(cause, MAX_LINE))
     };
@@ -260,25 +267,8 @@ fn lend_field(column: &Column) -> FieldParam<'_> {
     }
 }
 
-/// Checks that a plan reads what there is, as what it is, and names no column twice.
-fn check_plan(inputs: &[Column], outputs: &[Column], schema: &[Column]) -> Result<(), String> {
-    for input in inputs {
-        let Some(given) = schema.iter().find(|c| c.name == input.name) else {
-            return Err(format!(
-                "it reads column {:?}, which it is not given; it is given {}",
-                input.name,
-                list_columns(schema)
-            ));
-        };
-        if (given.kind, given.dim) != (input.kind, input.dim) {
-            return Err(format!(
-                "it reads column {:?} as {}, but it is {}",
-                input.name,
-                input.type_name(),
-                given.type_name()
-            ));
-        }
-    }
+/// Checks that a plan names no column twice.
+fn check_plan(inputs: &[Column], outputs: &[Column]) -> Result<(), String> {
     for (columns, verb) in [(inputs, "reads"), (outputs, "makes")] {
         let mut names = BTreeSet::new();
         if let Some(column) = columns.iter().find(|c| !names.insert(&c.name)) {
@@ -289,9 +279,9 @@ fn check_plan(inputs: &[Column], outputs: &[Column], schema: &[Column]) -> Resul
 }
 
 /// "image (binary), text (utf8)", or "none".
-pub(super) fn list_columns(columns: &[Column]) -> String {
+pub(super) fn list_columns<'a>(columns: impl IntoIterator<Item = &'a Column>) -> String {
     let shown: Vec<_> = columns
-        .iter()
+        .into_iter()
         .map(|c| format!("{} ({})", c.name, c.type_name()))
         .collect();
     match shown.is_empty() {

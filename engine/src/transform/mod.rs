@@ -5,9 +5,11 @@
 //! does, the worst that comes of it is that its own records fail.
 
 mod bindings;
+mod cache;
 mod chain;
 mod codec;
 mod field;
+mod grants;
 mod host;
 mod instance;
 mod limits;
@@ -18,6 +20,7 @@ mod pool;
 mod record;
 mod resolve;
 mod rows;
+mod sealed;
 mod spec;
 mod stage;
 mod validate;
@@ -27,9 +30,14 @@ mod wiring;
 #[cfg(test)]
 pub(crate) mod guests;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod roundtrip;
+#[cfg(test)]
 mod tests;
 
 pub use chain::{BoundTransform, Chain, ChainPlan, TransformDescription};
+pub use grants::Grant;
 pub use host::PluginHost;
 pub use instance::{Asset, Assets};
 pub use limits::Limits;

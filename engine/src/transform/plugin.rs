@@ -1,18 +1,21 @@
 //! A compiled component.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use arrow_schema::{Field, Schema};
 use sha2::{Digest, Sha256};
 use wasmtime::Store;
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::component::{self, InstancePre};
 
 use super::bindings::{batches, records};
 use super::field::Column;
+use super::grants::{Grant, check_grants};
 use super::host::PluginHost;
-use super::instance::{Assets, HostState, Instance, Opening, Running, begin, new_store};
-use super::limits::Limits;
+use super::instance::{Assets, HostState, Instance, Opening, Running, begin, explain, new_store};
+use super::limits::{Limits, show_bytes};
+use super::wiring::{find_inputs, given_columns};
 use crate::{Error, Result};
 
 /// The package that every import of a plugin belongs to.
@@ -20,6 +23,8 @@ const PACKAGE: &str = "alluvium:transform/";
 /// The contract that this host runs, and how its versions start.
 const CONTRACT: &str = "0.1.0";
 const COMPATIBLE: &str = "0.1.";
+/// The largest component that is compiled, in bytes: to compile takes memory and time in proportion.
+const MAX_COMPONENT: usize = 64 << 20;
 
 /// A compiled plugin, pinned by the hash of its bytes. Clones share the code.
 #[derive(Clone)]
@@ -33,6 +38,7 @@ struct Inner {
     world: World,
     name: String,
     info: PluginInfo,
+    is_from_cache: bool,
 }
 
 /// Where the exports of a plugin's world are.
@@ -56,6 +62,8 @@ pub struct PluginInfo {
     pub imports: Vec<String>,
     /// What it offers, by name.
     pub exports: Vec<String>,
+    /// What its transform must be granted for these imports.
+    pub grants: BTreeSet<Grant>,
 }
 
 /// What a plugin reads and makes, given a configuration and a schema.
@@ -78,10 +86,11 @@ impl fmt::Debug for Plugin {
 }
 
 impl Plugin {
-    /// Compiles a component. `name` is what errors and status call it. It takes about a second a megabyte.
+    /// Compiles a component, or takes it from the host's cache. `name` is what errors and status call it.
+    /// To compile takes about a second a megabyte.
     ///
     /// # Errors
-    /// [`Error::Plugin`] when the bytes are not a component, it imports what isn't granted, was
+    /// [`Error::Plugin`] when the bytes are not a component or more than 64 MiB, it imports what isn't granted, was
     /// built against another version of the contract, or exports neither of its worlds.
     pub fn compile(host: &PluginHost, name: &str, bytes: &[u8]) -> Result<Self> {
         Self::try_compile(host, name, bytes).map_err(|reason| Error::Plugin {
@@ -92,7 +101,10 @@ impl Plugin {
 
     fn try_compile(host: &PluginHost, name: &str, bytes: &[u8]) -> Result<Self, String> {
         check_header(bytes)?;
-        let component = Component::from_binary(host.engine(), bytes)
+        let sha256 = Sha256::digest(bytes);
+        let sha256: String = sha256.iter().map(|b| format!("{b:02x}")).collect();
+        let (component, is_from_cache) = host
+            .component(bytes, &sha256)
             .map_err(|e| format!("it is damaged, or not a valid component: {e:#}"))?;
         let ty = component.component_type();
         let imports: Vec<String> = ty
@@ -129,13 +141,11 @@ impl Plugin {
         };
         let world = world.map_err(|e| wrong_world(&exports, &format!("{e:#}")))?;
         let info = PluginInfo {
-            sha256: Sha256::digest(bytes)
-                .iter()
-                .map(|b| format!("{b:02x}"))
-                .collect(),
+            sha256,
             size_bytes: bytes.len() as u64,
             world: world_name,
             contract,
+            grants: imports.iter().filter_map(|i| Grant::of_import(i)).collect(),
             imports,
             exports,
         };
@@ -145,6 +155,7 @@ impl Plugin {
             world,
             name: name.to_owned(),
             info,
+            is_from_cache,
         };
         let plugin = Self {
             inner: Arc::new(inner),
@@ -164,7 +175,12 @@ impl Plugin {
         };
         let mut store = new_store(self, &opening);
         begin(&mut store, &opening.limits, opening.limits.open_deadline);
-        let checked = self.start(&mut store);
+        let instance = self.inner.pre.instantiate(&mut store).map_err(|fault| {
+            let deadline = opening.limits.open_deadline;
+            let flaw = explain(&fault, store.data(), &opening.limits, deadline);
+            format!("cannot instantiate it: {}", flaw.reason)
+        })?;
+        let checked = self.world(&mut store, &instance);
         checked
             .map(drop)
             .map_err(|e| wrong_world(&self.inner.info.exports, &format!("{e:#}")))
@@ -173,6 +189,11 @@ impl Plugin {
     /// What the plugin is: its hash, size, world, contract, imports and exports.
     pub fn inspect(&self) -> PluginInfo {
         self.inner.info.clone()
+    }
+
+    /// Checks that it imports nothing that its transform isn't granted.
+    pub(super) fn check_grants(&self, granted: &BTreeSet<Grant>) -> Result<(), String> {
+        check_grants(&self.inner.info.imports, granted)
     }
 
     /// The name under which it was compiled.
@@ -185,8 +206,13 @@ impl Plugin {
         &self.inner.info.sha256
     }
 
-    /// What the plugin reads and makes of a schema's columns: it is opened with the configuration and closed again.
-    /// Columns of types that can't cross to a plugin are left out.
+    /// Whether its compiled form was in the host's cache, so that it was not compiled.
+    pub fn is_from_cache(&self) -> bool {
+        self.inner.is_from_cache
+    }
+
+    /// What the plugin reads and makes of a schema's columns: it is opened with the configuration,
+    /// granted what it imports, and closed again. Columns of types that can't cross to a plugin are left out.
     ///
     /// # Errors
     /// [`Error::Plugin`] when it refuses the configuration, fails, or plans what can't be.
@@ -197,21 +223,20 @@ impl Plugin {
         assets: &Assets,
         limits: &Limits,
     ) -> Result<PluginPlan> {
-        let columns = schema
-            .fields()
-            .iter()
-            .filter_map(|f| Column::from_arrow(f.name(), f));
+        let refuse = |reason| Error::Plugin {
+            plugin: self.inner.name.clone(),
+            reason,
+        };
+        let given = given_columns(&BTreeMap::new(), schema).map_err(refuse)?;
         let opening = Opening {
             transform: self.inner.name.clone(),
             config: config.to_string(),
-            schema: columns.collect(),
+            schema: given.iter().map(|given| given.column.clone()).collect(),
             assets: Arc::new(assets.clone()),
             limits: limits.clone(),
         };
-        let instance = Instance::open(self, &opening).map_err(|reason| Error::Plugin {
-            plugin: self.inner.name.clone(),
-            reason,
-        })?;
+        let instance = Instance::open(self, &opening).map_err(refuse)?;
+        find_inputs(&instance.inputs, &given, schema).map_err(refuse)?;
         Ok(PluginPlan {
             inputs: instance.inputs.iter().map(Column::to_arrow).collect(),
             outputs: instance.outputs.iter().map(Column::to_arrow).collect(),
@@ -225,14 +250,29 @@ impl Plugin {
     /// Instantiates the plugin and checks the types of its exports.
     pub(super) fn start(&self, store: &mut Store<HostState>) -> wasmtime::Result<Running> {
         let instance = self.inner.pre.instantiate(&mut *store)?;
+        self.world(store, &instance)
+    }
+
+    fn world(
+        &self,
+        store: &mut Store<HostState>,
+        instance: &component::Instance,
+    ) -> wasmtime::Result<Running> {
         Ok(match &self.inner.world {
-            World::Batch(indices) => Running::Batch(indices.load(&mut *store, &instance)?),
-            World::Record(indices) => Running::Record(indices.load(&mut *store, &instance)?),
+            World::Batch(indices) => Running::Batch(indices.load(&mut *store, instance)?),
+            World::Record(indices) => Running::Record(indices.load(&mut *store, instance)?),
         })
     }
 }
 
 fn check_header(bytes: &[u8]) -> Result<(), String> {
+    if bytes.len() > MAX_COMPONENT {
+        return Err(format!(
+            "it has {} bytes; at most {} are compiled",
+            bytes.len(),
+            show_bytes(MAX_COMPONENT as u64)
+        ));
+    }
     match (bytes.get(..4), bytes.get(4..8)) {
         (Some(b"\0asm"), Some([_, _, 1, 0])) => Ok(()),
         (Some(b"\0asm"), Some([1, 0, 0, 0])) => Err(
@@ -243,11 +283,14 @@ fn check_header(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Refuses what isn't granted: all that a plugin may import is the contract.
+/// Refuses what can't be granted: a plugin may import the contract, and a little of WASI.
 fn check_imports(imports: &[String]) -> Result<(), String> {
-    match imports.iter().find(|import| !import.starts_with(PACKAGE)) {
+    let mut unknown = imports
+        .iter()
+        .filter(|import| !import.starts_with(PACKAGE) && Grant::of_import(import).is_none());
+    match unknown.next() {
         Some(import) => Err(format!(
-            "it imports {import}, which is not granted; a plugin may import {PACKAGE}host only (build it without WASI, or with a stub of it)"
+            "it imports {import}, which is never granted; a plugin may import {PACKAGE}host and, where its transform is granted them, wasi:clocks and wasi:random 0.2 (build it without the rest of WASI, or with a stub of it)"
         )),
         None => Ok(()),
     }

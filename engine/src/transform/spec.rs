@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::grants::Grant;
 use super::resolve::is_path;
 use crate::{Error, Result};
 
@@ -43,6 +44,9 @@ pub struct TransformSpec {
     /// Files that the plugin may read, by the name it asks for. None by default.
     #[serde(default)]
     pub assets: BTreeMap<String, PathBuf>,
+    /// What the plugin may use of the system besides. Nothing by default.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub grants: BTreeSet<Grant>,
     /// What becomes of a record that the plugin fails on.
     #[serde(default)]
     pub on_error: OnError,

@@ -4,50 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int32Type;
-use arrow_array::{Array, ArrayRef, BinaryArray, Int32Array, RecordBatch, StringArray, UInt8Array};
+use arrow_array::types::{Float32Type, Int32Type};
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, FixedSizeListArray, Int32Array, RecordBatch, StringArray,
+    UInt8Array,
+};
 use arrow_schema::SchemaRef;
 
 use super::guests::*;
 use super::*;
 use crate::Error;
-
-/// Rows 0..n in "x" (which can cross) and in "kept" (which cannot).
-fn numbers(n: i32) -> RecordBatch {
-    let x: ArrayRef = Arc::new(Int32Array::from_iter_values(0..n));
-    let kept: ArrayRef = Arc::new(UInt8Array::from_iter_values((0..n).map(|v| v as u8)));
-    RecordBatch::try_from_iter([("x", x), ("kept", kept)]).unwrap()
-}
-
-fn run_spec(bytes: &[u8], spec: TransformSpec, batch: &RecordBatch) -> crate::Result<Transformed> {
-    let host = PluginHost::new().unwrap();
-    let bound = bind(&host, spec, bytes);
-    Chain::new(&host, batch.schema(), vec![bound], small_limits())?.apply(batch)
-}
-
-fn run(bytes: &[u8], batch: &RecordBatch) -> Transformed {
-    run_spec(bytes, spec("t", OnError::DeadLetter), batch).unwrap()
-}
-
-fn x(batch: &RecordBatch) -> &Int32Array {
-    batch.column(0).as_primitive::<Int32Type>()
-}
-
-/// Row 13 of 100 fails with that reason, and only row 13.
-fn only_13_fails(apply: &str, reason: &str) {
-    let done = run(&guest("", &on_value(13, apply)), &numbers(100));
-    let failed: Vec<_> = done.failures.iter().map(|f| f.row).collect();
-    assert_eq!(failed, [13], "{:?}", done.failures);
-    assert!(
-        done.failures[0].message.contains(reason),
-        "{}",
-        done.failures[0].message
-    );
-    assert_eq!(done.batch.num_rows(), 99);
-    assert!(x(&done.batch).values().iter().all(|v| *v != 13));
-    assert_eq!(done.batch.column(1).len(), 99);
-    assert_eq!(done.filtered, 0);
-}
 
 #[test]
 fn an_identity_passes_other_columns_through_without_a_copy() {
@@ -67,81 +33,6 @@ fn an_identity_passes_other_columns_through_without_a_copy() {
 fn no_rows_come_to_no_rows() {
     let done = run(&guest("", ""), &numbers(0));
     assert_eq!((done.batch.num_rows(), done.filtered), (0, 0));
-}
-
-#[test]
-fn a_record_that_traps_is_alone_in_failing() {
-    only_13_fails("unreachable", "trapped: ");
-}
-
-#[test]
-fn a_record_that_never_ends_runs_past_its_deadline() {
-    only_13_fails(SPIN, "ran past its deadline of 200 ms");
-}
-
-#[test]
-fn a_record_that_takes_all_memory_is_denied_it() {
-    only_13_fails(BOMB, "out of memory (4 MiB)");
-}
-
-#[test]
-fn an_error_of_the_whole_batch_is_narrowed_down_to_the_record() {
-    only_13_fails(ERR, "bad row");
-}
-
-#[test]
-fn a_reported_record_fails() {
-    only_13_fails(FAIL_ROW, "bad row");
-}
-
-#[test]
-fn output_that_does_not_hold_together_fails_its_record() {
-    only_13_fails(&set(4, "(i32.const 7777)"), "7777 rows");
-    only_13_fails(&set(24, "(i32.const 0)"), "0 columns");
-    only_13_fails(&set_column(24, 3), "3 bytes of data");
-    only_13_fails(&set_column(16, 1), "offsets");
-    only_13_fails(
-        &(set_column(0, 1) + &set_column(4, 64) + &set_column(8, 0)),
-        "validity bitmap of 0 bytes",
-    );
-    only_13_fails(&set_column(20, 0xffff_0000), "malformed");
-    only_13_fails(&origin(&[0, 5000]), "origin of row 5000");
-    only_13_fails(&origin(&[1, 0]), "decreases");
-    only_13_fails(
-        &(FAIL_ROW.to_owned() + "(i32.store (local.get $f) (i32.const 5000))"),
-        "row 5000 failed",
-    );
-}
-
-#[test]
-fn lists_that_alias_the_same_memory_are_counted_as_often_as_they_are_returned() {
-    // 64 failures whose messages are all the same 64 KiB come to 4 MiB.
-    let apply = "(local.set $f (call $alloc (i32.const 4) (i32.const 768)))
-        (loop $l
-          (i32.store offset=4 (i32.add (local.get $f) (i32.mul (local.get $i) (i32.const 12))) (i32.const 65536))
-          (i32.store offset=8 (i32.add (local.get $f) (i32.mul (local.get $i) (i32.const 12))) (i32.const 65536))
-          (local.set $i (i32.add (local.get $i) (i32.const 1)))
-          (br_if $l (i32.lt_u (local.get $i) (i32.const 64))))"
-        .to_owned()
-        + &set(28, "(local.get $f)")
-        + &set(32, "(i32.const 64)");
-    let done = run(&guest("", &apply), &numbers(1));
-    assert_eq!(done.failures[0].message, "returned more than 1 MiB");
-}
-
-#[test]
-fn a_guest_that_hangs_on_every_row_costs_less_a_row_after_a_while_and_every_row_is_tried() {
-    let start = Instant::now();
-    let done = run(&guest("", SPIN), &numbers(100));
-    assert!(
-        start.elapsed() < Duration::from_secs(12),
-        "{:?}",
-        start.elapsed()
-    );
-    assert_eq!((done.batch.num_rows(), done.failures.len()), (0, 100));
-    for failure in &done.failures {
-        assert!(failure.message.contains("deadline"), "{failure:?}");
-    }
 }
 
 #[test]
@@ -220,30 +111,141 @@ fn a_record_that_a_later_transform_fails_on_is_out_as_a_whole() {
 }
 
 #[test]
-fn rows_that_repeat_a_large_column_are_bounded() {
-    let big: ArrayRef = Arc::new(arrow_array::LargeListArray::from_iter_primitive::<
-        arrow_array::types::UInt8Type,
-        _,
-        _,
-    >([Some(vec![Some(7); 1 << 20])]));
-    let x: ArrayRef = Arc::new(Int32Array::from(vec![1]));
-    let batch = RecordBatch::try_from_iter([("x", x), ("big", big)]).unwrap();
-    let done = run(&guest("", &origin(&[0, 0, 0])), &batch);
+fn each_transform_of_a_chain_keeps_to_its_own_on_error() {
+    let host = PluginHost::new().unwrap();
+    let failing = |name, on_error, value| {
+        let bytes = guest("", &on_value(value, FAIL_ROW));
+        bind(&host, spec(name, on_error), &bytes)
+    };
+    let transforms = vec![
+        failing("lenient", OnError::Null, 3),
+        failing("strict", OnError::DeadLetter, 5),
+        failing("fatal", OnError::Fail, 7),
+    ];
+    let sha256 = transforms[1].plugin.sha256().to_owned();
+    let batch = numbers(7);
+    let plan = ChainPlan::new(&host, batch.schema(), transforms, small_limits()).unwrap();
+    let mut chain = plan.open();
+    let done = chain.apply(&batch).unwrap();
+    let expected = RowFailure {
+        row: 5,
+        transform: "strict".to_owned(),
+        plugin_sha256: sha256,
+        message: "bad row".to_owned(),
+    };
+    assert_eq!((done.failures, done.nulled), (vec![expected], 1));
+    let values = [Some(0), Some(1), Some(2), None, Some(4), Some(6)];
+    assert_eq!(x_values(&done.batch), values);
+    assert_eq!(done.origin.as_deref(), Some(&[0, 1, 2, 3, 4, 6][..]));
+
+    let error = chain.apply(&numbers(9)).unwrap_err();
     assert!(
-        done.failures[0].message.contains("repeats its row"),
-        "{:?}",
-        done.failures
+        matches!(&error, Error::TransformFailed { transform, row: 7, .. } if transform == "fatal"),
+        "{error}"
     );
+}
+
+#[test]
+fn a_failure_behind_a_filter_is_told_by_the_original_row() {
+    let host = PluginHost::new().unwrap();
+    // It makes rows of x = 0, 1, 2 out of rows 1, 1 and 3.
+    let many = || {
+        bind(
+            &host,
+            spec("many", OnError::DeadLetter),
+            &guest("", &origin(&[1, 1, 3])),
+        )
+    };
+    let picky = |on_error| {
+        bind(
+            &host,
+            spec("picky", on_error),
+            &guest("", &on_value(2, FAIL_ROW)),
+        )
+    };
+    let batch = numbers(4);
+    let apply = |on_error| {
+        let transforms = vec![many(), picky(on_error)];
+        Chain::new(&host, batch.schema(), transforms, small_limits())
+            .unwrap()
+            .apply(&batch)
+    };
+    let done = apply(OnError::Null).unwrap();
+    assert_eq!(
+        (done.nulled, x_values(&done.batch)),
+        (1, vec![Some(0), Some(1), None])
+    );
+    assert_eq!(apply(OnError::DeadLetter).unwrap().failures[0].row, 3);
+    let error = apply(OnError::Fail).unwrap_err();
+    assert!(
+        matches!(error, Error::TransformFailed { row: 3, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_made_goes_with_what_passed_into_whole_rows() {
+    let host = PluginHost::new().unwrap();
+    let outputs = [("x".to_owned(), "y".to_owned())].into();
+    let renamed = TransformSpec {
+        outputs,
+        ..spec("t", OnError::DeadLetter)
+    };
+    let bound = bind(&host, renamed, &guest("", &origin(&[1, 1, 3])));
+    let batch = numbers(4);
+    let plan = ChainPlan::new(&host, batch.schema(), vec![bound], small_limits()).unwrap();
+    let pool = TransformPool::new(1).unwrap();
+    let made = pool.submit(&plan, batch.clone()).wait().unwrap();
+    assert_eq!(plan.made_columns(), [2]);
+    assert_eq!(
+        (made.made.schema(), made.made.num_columns()),
+        (plan.made_schema().clone(), 1)
+    );
+    let whole = assemble(
+        plan.output_schema(),
+        &batch,
+        &made.made,
+        made.origin.as_deref(),
+    )
+    .unwrap();
+    assert_eq!(whole, plan.open().apply(&batch).unwrap().batch);
+    assert_eq!(x_values(&whole), [Some(1), Some(1), Some(3)]);
+    let error = assemble(plan.output_schema(), &batch, &batch, None).unwrap_err();
+    assert!(error.to_string().contains("no column \"y\""), "{error}");
 }
 
 #[test]
 fn text_and_bytes_cross_whatever_their_arrow_type() {
     let text = StringArray::from(vec![Some("ä"), None, Some("longer than a view inlines")]);
-    for wanted in ["LargeUtf8", "Utf8View", "Dictionary(Int32, Utf8)"] {
+    for wanted in [
+        "LargeUtf8",
+        "Utf8View",
+        "Dictionary(Int32, Utf8)",
+        "Dictionary(UInt8, LargeUtf8)",
+    ] {
         let array = arrow_cast::cast(&text, &wanted.parse().unwrap()).unwrap();
         let batch = RecordBatch::try_from_iter([("s", array)]).unwrap();
-        let done = run(&guest("", ""), &batch);
-        assert_eq!(done.batch.column(0).as_string::<i32>(), &text, "{wanted}");
+        let done = run(&guest("", ""), &batch.slice(1, 2));
+        assert_eq!(
+            done.batch.column(0).as_string::<i32>(),
+            &text.slice(1, 2),
+            "{wanted}"
+        );
+    }
+    let bytes = BinaryArray::from(vec![
+        Some(&b"\xff"[..]),
+        None,
+        Some(b"longer than a view inlines"),
+    ]);
+    for wanted in ["LargeBinary", "BinaryView", "Dictionary(Int16, Binary)"] {
+        let array = arrow_cast::cast(&bytes, &wanted.parse().unwrap()).unwrap();
+        let batch = RecordBatch::try_from_iter([("s", array)]).unwrap();
+        let done = run(&guest("", ""), &batch.slice(1, 2));
+        assert_eq!(
+            done.batch.column(0).as_binary::<i32>(),
+            &bytes.slice(1, 2),
+            "{wanted}"
+        );
     }
     let bad: ArrayRef = Arc::new(BinaryArray::from(vec![&b"\xff\xfe"[..]]));
     let batch = RecordBatch::try_from_iter([("b", bad)]).unwrap();
@@ -257,37 +259,6 @@ fn text_and_bytes_cross_whatever_their_arrow_type() {
         "{:?}",
         done.failures
     );
-}
-
-#[test]
-fn what_is_not_a_plugin_is_refused_with_the_reason() {
-    let host = PluginHost::new().unwrap();
-    let good = guest("", "");
-    let imports =
-        wat::parse_str(r#"(component (import "wasi:cli/stdout@0.2.0" (instance)))"#).unwrap();
-    let other = TEMPLATE
-        .replace("{open}", "")
-        .replace("{apply}", "")
-        .replace("@0.1.0", "@0.7.0");
-    for (bytes, reason) in [
-        (vec![], "not WebAssembly"),
-        (b"PNG what is this".to_vec(), "not WebAssembly"),
-        (good[..good.len() / 2].to_vec(), "damaged"),
-        (good[..6].to_vec(), "truncated"),
-        (
-            wat::parse_str("(module)").unwrap(),
-            "core WebAssembly module",
-        ),
-        (wat::parse_str("(component)").unwrap(), "exports neither"),
-        (imports, "wasi:cli/stdout@0.2.0, which is not granted"),
-        (wat::parse_str(other).unwrap(), "version \"0.7.0\""),
-    ] {
-        let error = Plugin::compile(&host, "p", &bytes).unwrap_err();
-        assert!(
-            matches!(error, Error::Plugin { .. }) && error.to_string().contains(reason),
-            "{reason}: {error}"
-        );
-    }
 }
 
 #[test]
@@ -339,14 +310,6 @@ fn wiring_that_does_not_fit_names_transform_column_and_types() {
         let refused = refusal(schema.clone(), spec, &identity);
         assert!(parts.iter().all(|part| refused.contains(part)), "{refused}");
     }
-    let retyped = guest(
-        "(i32.store8 offset=8 (local.get $schema) (i32.const 5))",
-        "",
-    );
-    assert!(
-        refusal(schema.clone(), spec("t", OnError::Fail), &retyped)
-            .contains("as utf8, but it is int32")
-    );
     assert!(
         refusal(schema.clone(), spec("t", OnError::Fail), &guest(ERR, ""))
             .contains("it refuses: bad row")
@@ -355,6 +318,91 @@ fn wiring_that_does_not_fit_names_transform_column_and_types() {
         refusal(schema, spec("t", OnError::Fail), &guest("unreachable", ""))
             .contains("cannot open it: trapped")
     );
+}
+
+#[test]
+fn a_column_of_another_type_is_refused_with_its_name_and_both_types() {
+    let text: ArrayRef = Arc::new(arrow_array::LargeStringArray::from(vec!["a"]));
+    let vector =
+        FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>([Some(vec![Some(0.0); 3])], 3);
+    let vector: ArrayRef = Arc::new(vector);
+    let number = numbers(1).column(0).clone();
+    let schema = |column: &ArrayRef| {
+        RecordBatch::try_from_iter([("c", column.clone())])
+            .unwrap()
+            .schema()
+    };
+    let wired = || TransformSpec {
+        inputs: [("text".to_owned(), "c".to_owned())].into(),
+        ..spec("t", OnError::Fail)
+    };
+    let plain = || spec("t", OnError::Fail);
+    // A field: name 0 4, kind 8, dim 12.
+    let kind = |kind: u32| format!("(i32.store8 offset=8 (local.get $schema) (i32.const {kind}))");
+    let dim = "(i32.store offset=12 (local.get $schema) (i32.const 4))";
+    let other = "(i32.store8 (i32.load (local.get $schema)) (i32.const 0x7a))";
+    for (column, spec, open, reason) in [
+        (
+            &number,
+            plain(),
+            kind(5),
+            "reads column \"c\" as utf8, but it is int32",
+        ),
+        (
+            &number,
+            wired(),
+            kind(5),
+            "reads column \"text\", wired to \"c\", as utf8, but it is int32",
+        ),
+        (
+            &text,
+            plain(),
+            kind(6),
+            "reads column \"c\" as binary, but it is utf8 (LargeUtf8)",
+        ),
+        (
+            &vector,
+            plain(),
+            dim.to_owned(),
+            "reads column \"c\" as vector of 4, but it is vector of 3",
+        ),
+        (
+            &number,
+            plain(),
+            other.to_owned(),
+            "reads column \"z\", which it is not given; it is given c (int32)",
+        ),
+    ] {
+        let refused = refusal(schema(column), spec, &guest(&open, ""));
+        assert!(
+            refused.starts_with("transform \"t\": plugin test: ") && refused.contains(reason),
+            "{refused}"
+        );
+    }
+    let kept = "(i32.store (i32.const 700) (i32.const 0x7470656b))
+        (i32.store (local.get $schema) (i32.const 700)) (i32.store offset=4 (local.get $schema) (i32.const 4))";
+    let refused = refusal(numbers(1).schema(), plain(), &guest(kept, ""));
+    assert!(
+        refused.contains("reads column \"kept\", whose type UInt8 cannot be handed"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_later_transform_is_refused_what_an_earlier_one_makes_of_another_type() {
+    let host = PluginHost::new().unwrap();
+    let schema = numbers(1).schema();
+    // It makes float64 (4) of what it reads.
+    let copy = "(memory.copy (local.tee $config (call $alloc (i32.const 4) (i32.const 16))) (local.get $schema) (i32.const 16))
+        (i32.store offset=12 (local.get $r) (local.get $config))
+        (i32.store8 offset=8 (local.get $config) (i32.const 4))";
+    let first = bind(&host, spec("first", OnError::Fail), &guest(copy, ""));
+    let reads_int = "(i32.store8 offset=8 (local.get $schema) (i32.const 1))";
+    let second = bind(&host, spec("second", OnError::Fail), &guest(reads_int, ""));
+    let refused = Chain::new(&host, schema, vec![first, second], small_limits()).unwrap_err();
+    let reason =
+        "transform \"second\": plugin test: it reads column \"x\" as int32, but it is float64";
+    assert_eq!(refused.to_string(), reason);
 }
 
 #[test]
@@ -412,13 +460,21 @@ fn an_asset_is_read_if_it_was_granted() {
 #[test]
 fn a_transforms_file_is_read_and_its_mistakes_are_located() {
     let parse = |text: &str| parse_transforms_toml(text, "/base".as_ref());
-    let good = "[[transform]]\nname = \"a\"\nplugin = \"p/q.wasm\"\non_error = \"null\"\nassets = { m = \"m.bin\" }";
+    let good = "[[transform]]\nname = \"a\"\nplugin = \"p/q.wasm\"\non_error = \"null\"\nassets = { m = \"m.bin\" }\ngrants = [\"clocks\"]";
     let specs = parse(good).unwrap();
     assert_eq!(specs[0].plugin, "/base/p/q.wasm");
     assert_eq!(specs[0].assets["m"].to_str(), Some("/base/m.bin"));
     assert_eq!(
         (specs[0].on_error, specs[0].config.to_string()),
         (OnError::Null, "{}".to_owned())
+    );
+    assert_eq!(specs[0].grants, [Grant::Clocks].into());
+    let files = good.replace("clocks", "files");
+    assert!(
+        parse(&files)
+            .unwrap_err()
+            .to_string()
+            .contains("unknown variant `files`")
     );
     assert!(
         parse(&format!("{good}\n{good}"))
@@ -497,30 +553,6 @@ fn a_record_transform_runs_row_by_row() {
 
 fn x_values(batch: &RecordBatch) -> Vec<Option<i32>> {
     x(batch).iter().collect()
-}
-
-#[test]
-fn a_row_that_comes_alone_is_not_blamed_for_what_earlier_calls_left_behind() {
-    // The second call in an instance's life traps.
-    let apply = "(if (i32.load (i32.const 512)) (then unreachable)) (i32.store (i32.const 512) (i32.const 1))";
-    let host = PluginHost::new().unwrap();
-    let bound = bind(&host, spec("t", OnError::DeadLetter), &guest("", apply));
-    let batch = numbers(1);
-    let mut chain = Chain::new(&host, batch.schema(), vec![bound], small_limits()).unwrap();
-    for _ in 0..3 {
-        let done = chain.apply(&batch).unwrap();
-        assert_eq!((done.batch.num_rows(), done.failures.len()), (1, 0));
-    }
-}
-
-#[test]
-fn rows_without_content_count_against_the_limit_too() {
-    let done = run(&guest("", &set(4, "(i32.const 1000000)")), &numbers(1));
-    let message = &done.failures[0].message;
-    assert!(
-        message.contains("1000000 rows, which is too many"),
-        "{message}"
-    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow_schema::{FieldRef, Schema, SchemaRef};
+use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
 
 use super::chain::BoundTransform;
 use super::field::Column;
@@ -30,6 +30,14 @@ pub(super) struct Wired {
     pub(super) layout: Vec<Source>,
 }
 
+/// A column that a plugin is offered, under its own name.
+pub(super) struct Given<'a> {
+    pub(super) column: Column,
+    /// Where the table has it.
+    index: usize,
+    field: &'a Field,
+}
+
 /// Opens a transform's plugin on the columns it is given. The error says what does not fit.
 pub(super) fn wire(
     bound: &BoundTransform,
@@ -37,7 +45,9 @@ pub(super) fn wire(
     limits: &Limits,
 ) -> Result<Wired, String> {
     let spec = &bound.spec;
-    let given = given_columns(spec, schema)?;
+    let in_plugin = |reason| format!("plugin {}: {reason}", bound.plugin.name());
+    bound.plugin.check_grants(&spec.grants).map_err(in_plugin)?;
+    let given = given_columns(&spec.inputs, schema)?;
     let config = match &spec.config {
         serde_json::Value::Null => "{}".to_owned(),
         config => config.to_string(),
@@ -45,19 +55,14 @@ pub(super) fn wire(
     let opening = Opening {
         transform: spec.name.clone(),
         config,
-        schema: given.iter().map(|(column, _)| column.clone()).collect(),
+        schema: given.iter().map(|given| given.column.clone()).collect(),
         assets: Arc::new(bound.assets.clone()),
         limits: limits.clone(),
     };
-    let instance = Instance::open(&bound.plugin, &opening)
-        .map_err(|reason| format!("plugin {}: {reason}", bound.plugin.name()))?;
+    let instance = Instance::open(&bound.plugin, &opening).map_err(in_plugin)?;
     check_names("inputs", "reads", &spec.inputs, &instance.inputs)?;
     check_names("outputs", "makes", &spec.outputs, &instance.outputs)?;
-    let inputs = instance.inputs.iter().filter_map(|input| {
-        let found = given.iter().find(|(column, _)| column.name == input.name);
-        found.map(|(_, index)| *index)
-    });
-    let inputs = inputs.collect();
+    let inputs = find_inputs(&instance.inputs, &given, schema).map_err(in_plugin)?;
     let (schema, layout) = lay_out(spec, schema, &instance.outputs)?;
     Ok(Wired {
         opening,
@@ -68,25 +73,75 @@ pub(super) fn wire(
     })
 }
 
-/// The columns that the plugin is offered, under its own names, and where the table has them.
-fn given_columns(spec: &TransformSpec, schema: &Schema) -> Result<Vec<(Column, usize)>, String> {
-    if spec.inputs.is_empty() {
+/// The columns that the plugin is offered: those that are wired, or else all that can cross.
+pub(super) fn given_columns<'a>(
+    wired: &BTreeMap<String, String>,
+    schema: &'a Schema,
+) -> Result<Vec<Given<'a>>, String> {
+    let given = |name: &str, index: usize, field: &'a Field| {
+        Column::from_arrow(name, field).map(|column| Given {
+            column,
+            index,
+            field,
+        })
+    };
+    if wired.is_empty() {
         let all = schema.fields().iter().enumerate();
         return Ok(all
-            .filter_map(|(index, field)| Some((Column::from_arrow(field.name(), field)?, index)))
+            .filter_map(|(index, field)| given(field.name(), index, field))
             .collect());
     }
-    let wired = spec.inputs.iter().map(|(name, table_name)| {
+    let wired = wired.iter().map(|(name, table_name)| {
         let (index, field) = schema.column_with_name(table_name).ok_or_else(|| {
             let names: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
             format!("input {name:?} is wired to column {table_name:?}, which does not exist; there are: {}", names.join(", "))
         })?;
-        let column = Column::from_arrow(name, field).ok_or_else(|| {
+        given(name, index, field).ok_or_else(|| {
             format!("input {name:?} is wired to column {table_name:?} of type {}, which cannot be handed to a plugin", field.data_type())
-        })?;
-        Ok((column, index))
+        })
     });
     wired.collect()
+}
+
+/// The table's column for each that a plugin reads, if it is what the plugin takes it for.
+pub(super) fn find_inputs(
+    inputs: &[Column],
+    given: &[Given<'_>],
+    schema: &Schema,
+) -> Result<Vec<usize>, String> {
+    let found = inputs.iter().map(|input| {
+        let name = &input.name;
+        let Some(given) = given.iter().find(|given| given.column.name == *name) else {
+            return Err(match schema.column_with_name(name) {
+                Some((_, field)) if Column::from_arrow(name, field).is_none() => format!(
+                    "it reads column {name:?}, whose type {} cannot be handed to a plugin",
+                    field.data_type()
+                ),
+                _ => format!(
+                    "it reads column {name:?}, which it is not given; it is given {}",
+                    list_columns(given.iter().map(|given| &given.column))
+                ),
+            });
+        };
+        let Given { column, field, .. } = given;
+        match (column.kind, column.dim) == (input.kind, input.dim) {
+            true => Ok(given.index),
+            false => Err(format!(
+                "it reads column {name:?}{} as {}, but it is {}{}",
+                match field.name() == name {
+                    true => String::new(),
+                    false => format!(", wired to {:?},", field.name()),
+                },
+                input.type_name(),
+                column.type_name(),
+                match field.data_type() == &column.data_type() {
+                    true => String::new(),
+                    false => format!(" ({})", field.data_type()),
+                },
+            )),
+        }
+    });
+    found.collect()
 }
 
 fn check_names(

@@ -103,6 +103,12 @@ fn as_json(path: &Path, info: &PluginInfo, plan: Option<&PluginPlan>) -> Outcome
     Ok(value)
 }
 
+/// What a transform must grant the plugin, as a transforms file names it.
+fn grants(info: &PluginInfo) -> Vec<String> {
+    let names = info.grants.iter().map(|grant| grant.name().to_owned());
+    names.collect()
+}
+
 /// All that is known, a line each.
 fn print(
     path: &Path,
@@ -125,6 +131,7 @@ fn print(
         ),
         ("imports", list(&info.imports)),
         ("exports", list(&info.exports)),
+        ("grants", list(&grants(info))),
     ] {
         output.line(format_args!("{name:<8} {text}"))?;
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use alluvium::transform::{
-    BoundTransform, Chain, Limits, OnError, Plugin, PluginHost, TransformSpec, Transformed,
+    BoundTransform, Chain, Grant, Limits, OnError, Plugin, PluginHost, TransformSpec, Transformed,
     resolve_plugin,
 };
 use arrow::array::RecordBatch;
@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// A file that the plugin may load, as tokenizer.json=model/tokenizer.json
     #[arg(long = "asset", value_name = "NAME=FILE", value_parser = parse_pair)]
     assets: Vec<(String, String)>,
+    /// Something of the system that the plugin may use: clocks or random
+    #[arg(long = "grant", value_name = "GRANT")]
+    grants: Vec<Grant>,
     /// A column to read from the input; needed for a directory and for standard input
     #[arg(long = "column", value_name = "NAME:TYPE", value_parser = parse_column)]
     columns: Vec<Field>,
@@ -131,6 +134,7 @@ impl Args {
                 .iter()
                 .map(|(name, file)| (name.clone(), PathBuf::from(file)))
                 .collect(),
+            grants: self.grants.iter().copied().collect(),
             on_error: OnError::DeadLetter,
         };
         let bound = BoundTransform::new(spec, plugin);

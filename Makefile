@@ -16,13 +16,15 @@ DEMO ?= $(CURDIR)/demo-output
 TEXT ?= a cat
 # How long make fuzz runs each fuzzer.
 FUZZ_SECONDS ?= 600
+# How long each step of make soak may take before it counts as hanging.
+SOAK_LIMIT ?= 3h
 
 .PHONY: help demo test soak lint format bench bench-ingest bench-tiering fuzz fuzz-smoke miri build plugins setup setup-python
 
 help:
 	@echo 'make demo   photos to searchable Lance rows (TEXT="a cat" is what it looks for)'
 	@echo 'make test   every test: unit, documentation, plugins, end to end'
-	@echo 'make soak   the long forms of the tests of the log: killed 500 times, more batches'
+	@echo 'make soak   the long forms of the tests of the log: killed 500 times, more batches; whatever takes longer than SOAK_LIMIT (3h) is ended'
 	@echo 'make lint   rustfmt, clippy, rustdoc'
 	@echo 'make fuzz   the fuzzers of the log, FUZZ_SECONDS (600) each; make fuzz-smoke: only their seeds'
 	@echo 'make miri   under Miri (nightly) the tests of the log that it can run'
@@ -49,7 +51,7 @@ test: build plugins setup-python
 	cargo test --locked --manifest-path plugins/Cargo.toml --target-dir $(NATIVE)
 
 soak: setup
-	ALLUVIUM_SOAK=1 cargo test --locked -p alluvium --no-default-features --lib log:: -- --nocapture
+	ALLUVIUM_SOAK=1 scripts/limited $(SOAK_LIMIT) cargo test --locked -p alluvium --no-default-features --lib log:: -- --nocapture
 
 lint: setup
 	cargo fmt --all --check

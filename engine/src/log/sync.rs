@@ -3,14 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
-
 use super::append::{Log, Shared};
+use super::concurrency::atomic::Ordering;
+use super::concurrency::thread::{self, Thread};
+use super::concurrency::{Condvar, Mutex, MutexGuard};
 use super::segment::Segment;
 use crate::error::Result;
 
@@ -115,6 +114,11 @@ impl Shared {
         for segment in self.segments_between(self.durable(), committed) {
             self.sync_segment(&segment)?;
         }
+        #[cfg(test)]
+        let committed = match self.options.has(super::tests::Planted::RaiseDurableLate) {
+            true => self.committed(),
+            false => committed,
+        };
         self.durable.fetch_max(committed, Ordering::AcqRel);
         self.wake_durable();
         Ok(())
@@ -165,7 +169,7 @@ impl Shared {
 
     /// Wakes everyone who waits for something of this log, as it was poisoned.
     pub(crate) fn wake_all(&self) {
-        self.in_flight.wake();
+        self.wake_committed();
         self.wake_parked();
         self.wake_durable();
     }

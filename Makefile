@@ -1,4 +1,4 @@
-# The doors: make demo, make test, make soak, make bench, make lint.
+# The doors: make demo, make test, make model, make soak, make bench, make lint.
 #
 # What is missing is installed: Debian packages where apt-get is there, Python packages into
 # $(ALLUVIUM_CACHE_DIR). Builds go to $(ALLUVIUM_TARGET_DIR), which clones can share.
@@ -16,13 +16,16 @@ DEMO ?= $(CURDIR)/demo-output
 TEXT ?= a cat
 # How long make fuzz runs each fuzzer.
 FUZZ_SECONDS ?= 600
+# How long each step of make soak may take before it counts as hanging.
+SOAK_LIMIT ?= 3h
 
-.PHONY: help demo test soak lint format bench bench-ingest bench-log bench-tiering fuzz fuzz-smoke miri build plugins setup setup-python
+.PHONY: help demo test soak model lint format bench bench-ingest bench-log bench-tiering fuzz fuzz-smoke miri build plugins setup setup-python
 
 help:
 	@echo 'make demo   photos to searchable Lance rows (TEXT="a cat" is what it looks for)'
 	@echo 'make test   every test: unit, documentation, plugins, end to end'
-	@echo 'make soak   the long forms of the tests of the log: killed 500 times, more batches'
+	@echo 'make soak   the long forms of the tests of the log: killed 500 times, more batches, more schedules; whatever takes longer than SOAK_LIMIT (3h) is ended'
+	@echo 'make model  the log under a model checker: ALLUVIUM_SCHEDULES (200) orders of its threads per model and scheduler'
 	@echo 'make lint   rustfmt, clippy, rustdoc'
 	@echo 'make fuzz   the fuzzers of the log, FUZZ_SECONDS (600) each; make fuzz-smoke: only their seeds'
 	@echo 'make miri   under Miri (nightly) the tests of the log that it can run'
@@ -50,7 +53,13 @@ test: build plugins setup-python
 	cargo test --locked --manifest-path plugins/Cargo.toml --target-dir $(NATIVE)
 
 soak: setup
-	ALLUVIUM_SOAK=1 cargo test --locked -p alluvium --no-default-features --lib log:: -- --nocapture
+	ALLUVIUM_SOAK=1 scripts/limited $(SOAK_LIMIT) cargo test --locked -p alluvium --no-default-features --lib log:: -- --nocapture
+	ALLUVIUM_SOAK=1 ALLUVIUM_SCHEDULES=$${ALLUVIUM_SCHEDULES:-5000} scripts/limited $(SOAK_LIMIT) $(MAKE) model
+
+# A target directory of its own, as everything is compiled with the flag.
+model: setup
+	RUSTFLAGS='--cfg shuttle -Dwarnings' cargo test --locked -p alluvium --no-default-features --lib \
+		--target-dir '$(ALLUVIUM_TARGET_DIR)/model' log::tests::schedules
 
 lint: setup
 	cargo fmt --all --check

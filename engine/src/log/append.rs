@@ -1,13 +1,13 @@
 //! The log: appending batches, side by side, and what readers and the background threads share with it.
 
 use std::io::IoSlice;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arrow_array::RecordBatch;
-use parking_lot::{Mutex, RwLock};
 
+use super::concurrency::atomic::{AtomicU64, Ordering};
+use super::concurrency::{Mutex, RwLock};
 use super::encode::EncodedBatch;
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, OFFSET_MAX};
 use super::keeper::Keeper;

@@ -1,12 +1,11 @@
 //! The keeper: the log's background thread, which syncs at intervals and when a future waits, and seals full segments.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
-
-use parking_lot::{Condvar, Mutex};
 
 use super::append::Shared;
 use super::block::SegmentFooter;
+use super::concurrency::thread::{self, JoinHandle};
+use super::concurrency::{Condvar, Mutex};
 use super::options::Durability;
 use super::segment::Segment;
 use crate::error::{Error, Result};
@@ -57,7 +56,7 @@ impl Keeper {
             return;
         }
         let work = Arc::clone(&self.work);
-        let spawned = std::thread::Builder::new()
+        let spawned = thread::Builder::new()
             .name("alluvium-sync".to_owned())
             .spawn(move || work.run());
         match spawned {

@@ -1,11 +1,12 @@
 //! The log: an append-only sequence of Arrow record batches in preallocated, memory-mapped segments.
 //!
-//! Imports run one way: [`frame`] ◀ [`block`], [`types`], [`encode`], [`decode`] ◀ [`decoder`], [`producers`], [`storage`] ◀ [`segment`],
+//! Imports run one way: [`concurrency`], [`frame`] ◀ [`block`], [`types`], [`encode`], [`decode`] ◀ [`decoder`], [`producers`], [`storage`] ◀ [`segment`],
 //! [`spare`] ◀ [`recovery`], [`pool`] ◀ [`append`] with [`writer`], [`publish`], [`sync`], [`keeper`], [`retain`]
 //! and [`reader`] ◀ [`open`]. The log knows nothing of transforms, tables or Lance.
 
 pub(crate) mod append;
 pub(crate) mod block;
+pub(crate) mod concurrency;
 mod decode;
 pub(crate) mod decoder;
 pub(crate) mod encode;

@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
-
-use parking_lot::{Mutex, RwLock};
 
 use super::append::{Log, Shared};
 use super::block::BLOCK_BYTES;
+use super::concurrency::atomic::AtomicU64;
+use super::concurrency::{Mutex, RwLock};
 use super::keeper::Keeper;
 use super::options::LogOptions;
 use super::pool::Pool;

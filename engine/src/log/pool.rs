@@ -1,12 +1,11 @@
 //! The pool: spare segment files, made in the background, so that rolling never waits for the disk.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
-
+use super::concurrency::atomic::{AtomicU64, Ordering};
+use super::concurrency::thread::{self, JoinHandle};
+use super::concurrency::{Condvar, Mutex, MutexGuard};
 use super::options::{LogOptions, WhenFull};
 use super::segment::Segment;
 use super::spare::{self, Spare};
@@ -206,7 +205,7 @@ impl Pool {
             return;
         }
         let shelf = Arc::clone(&self.shelf);
-        let spawned = std::thread::Builder::new()
+        let spawned = thread::Builder::new()
             .name("alluvium-spare".to_owned())
             .spawn(move || shelf.run());
         match spawned {

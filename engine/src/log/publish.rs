@@ -1,12 +1,11 @@
 //! Publishing: frames are written side by side, and become readable in the order of their offsets.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
 use super::append::Shared;
+use super::concurrency::atomic::Ordering;
+use super::concurrency::{Condvar, Mutex, MutexGuard};
 use crate::error::Result;
 
 /// The frames whose room is reserved and that are not readable yet.
@@ -41,12 +40,6 @@ impl InFlight {
             is_written: false,
         });
         state.first + state.frames.len() as u64 - 1
-    }
-
-    /// Wakes those who wait: the log was poisoned, or one of them has something else to do.
-    pub(crate) fn wake(&self) {
-        drop(self.state.lock());
-        self.published.notify_all();
     }
 }
 
@@ -86,6 +79,18 @@ impl Shared {
         frame.is_written || self.options.has(super::tests::Planted::PublishEarly)
     }
 
+    /// Wakes those who wait for a frame: the log was poisoned, or one of them has something else to do.
+    pub(crate) fn wake_committed(&self) {
+        #[cfg(test)]
+        if self.options.has(super::tests::Planted::WakeUnlocked) {
+            self.in_flight.published.notify_all();
+            return;
+        }
+        // Who found the log well and does not wait yet has the lock.
+        drop(self.in_flight.state.lock());
+        self.in_flight.published.notify_all();
+    }
+
     /// Returns once everything below an offset is readable.
     pub(crate) fn wait_committed(&self, offset: u64) -> Result<()> {
         self.wait_committed_in(self.in_flight.state.lock(), offset)
@@ -99,11 +104,7 @@ impl Shared {
         }
     }
 
-    fn wait_committed_in(
-        &self,
-        mut state: parking_lot::MutexGuard<'_, State>,
-        offset: u64,
-    ) -> Result<()> {
+    fn wait_committed_in(&self, mut state: MutexGuard<'_, State>, offset: u64) -> Result<()> {
         while self.committed() < offset {
             self.check_poison()?;
             self.in_flight.published.wait(&mut state);

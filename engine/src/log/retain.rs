@@ -1,10 +1,10 @@
 //! What a log holds, and which of it may go.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::append::{Log, now_us};
+use super::concurrency::atomic::Ordering;
 use super::pool::Pool;
 use super::reader::LogReader;
 use super::segment::{FRAMES_START, Segment};
@@ -29,7 +29,7 @@ impl Log {
 
     /// Wakes those who wait for rows.
     pub(crate) fn wake(&self) {
-        self.shared.in_flight.wake();
+        self.shared.wake_committed();
     }
 
     /// Where the log's files are.

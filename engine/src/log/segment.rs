@@ -3,13 +3,13 @@
 use std::io::IoSlice;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arrow_buffer::Buffer;
 use rustix::fs::{FlockOperation, SeekFrom};
 
 use super::block::{BLOCK_BYTES, LogKind, SegmentFooter, SegmentHeader};
+use super::concurrency::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, checksum_of};
 use super::mapping::Mapping;
 use super::storage::{Storage, StorageFile, sync_data, sync_names, write_all_at};

@@ -3,14 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
-
 use super::append::{Log, Shared};
+use super::concurrency::atomic::Ordering;
+use super::concurrency::thread::{self, Thread};
+use super::concurrency::{Mutex, MutexGuard, is_over};
 use super::segment::Segment;
 use crate::error::Result;
 
@@ -93,7 +92,7 @@ impl Shared {
             if group.round != round {
                 return None;
             }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if deadline.is_some_and(is_over) {
                 if !group.is_syncing {
                     let me = thread::current().id();
                     group.parked.retain(|thread| thread.id() != me);
@@ -134,6 +133,11 @@ impl Shared {
         for segment in self.segments_between(self.durable(), committed) {
             self.sync_segment(&segment)?;
         }
+        #[cfg(test)]
+        let committed = match self.options.has(super::tests::Planted::RaiseDurableLate) {
+            true => self.committed(),
+            false => committed,
+        };
         self.durable.fetch_max(committed, Ordering::AcqRel);
         self.wake_durable();
         Ok(())
@@ -184,7 +188,7 @@ impl Shared {
 
     /// Wakes everyone who waits for something of this log, as it was poisoned.
     pub(crate) fn wake_all(&self) {
-        self.in_flight.wake();
+        self.wake_committed();
         wake(self.syncing.group.lock());
         self.wake_durable();
     }

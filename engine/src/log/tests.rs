@@ -5,6 +5,8 @@ mod faults;
 mod history;
 mod kernel;
 mod power_loss;
+#[cfg(shuttle)]
+mod schedules;
 mod simulated;
 
 use std::fs;
@@ -46,6 +48,12 @@ pub(crate) enum Planted {
     SkipRollCallSync,
     /// A segment's file is overwritten before its old name is gone for good.
     RecycleBeforeDirectorySync,
+    /// A segment's file is used again though somebody still reads rows of it.
+    RecycleHeld,
+    /// What was committed while an `fdatasync` ran counts as durable.
+    RaiseDurableLate,
+    /// A poisoned log wakes those who wait without looking whether somebody is about to.
+    WakeUnlocked,
 }
 
 pub(super) fn options(directory: &Path) -> LogOptions {

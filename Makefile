@@ -17,7 +17,7 @@ TEXT ?= a cat
 # How long make fuzz runs each fuzzer.
 FUZZ_SECONDS ?= 600
 
-.PHONY: help demo test soak lint format bench bench-ingest bench-tiering fuzz fuzz-smoke miri build plugins setup setup-python
+.PHONY: help demo test soak lint format bench bench-ingest bench-log bench-tiering fuzz fuzz-smoke miri build plugins setup setup-python
 
 help:
 	@echo 'make demo   photos to searchable Lance rows (TEXT="a cat" is what it looks for)'
@@ -28,6 +28,7 @@ help:
 	@echo 'make miri   under Miri (nightly) the tests of the log that it can run'
 	@echo 'make bench  the benchmarks, in release mode (a first build takes most of an hour on two cores)'
 	@echo 'make bench-ingest  only appends, beside the peers, into benches/results/'
+	@echo 'make bench-log     the same of the log alone, which compiles in minutes; prints the ratios'
 
 setup:
 	@scripts/setup tools
@@ -71,6 +72,10 @@ bench-ingest: setup
 	CRITERION_HOME='$(REPORT)' cargo bench --locked -p alluvium-benches --features peers --bench ingest
 	CRITERION_HOME='$(REPORT)' cargo bench --locked -p alluvium-benches --features peers --bench summary
 	@echo 'Criterion: $(REPORT)/report/index.html'
+
+# Neither peers nor Lance.
+bench-log: setup
+	CRITERION_HOME='$(ALLUVIUM_TARGET_DIR)/log-report' cargo bench --locked -p alluvium-benches --no-default-features --bench ingest
 
 # The same features, so that one build serves both.
 bench-tiering: setup

@@ -15,6 +15,9 @@ const SAMPLE_TIME: Duration = Duration::from_millis(60);
 /// How many appends go between two looks at the clock, which is not free beside a small one.
 const APPENDS_PER_LOOK: u64 = 8;
 
+/// The free space that is written to before anything is measured.
+const FREE_BYTES: u64 = 2 << 30;
+
 /// What holds for a batch once its append returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promise {
@@ -27,9 +30,10 @@ pub enum Promise {
 impl Promise {
     /// What is written for one sample at most, of all producers together: what the page cache takes, or a disk
     /// that is throttled, without becoming another machine.
-    fn bytes_at_most(self) -> u64 {
+    pub(crate) fn bytes_at_most(self) -> u64 {
         match self {
-            Self::Crash => 96 << 20,
+            // Less than half a segment, where the next file is begun in the background.
+            Self::Crash => 56 << 20,
             Self::Power => 16 << 20,
         }
     }
@@ -100,10 +104,8 @@ pub fn measure(contestant: &Contestant, cell: Cell<'_>, times: u64) -> Duration 
         appends,
         promise: cell.promise,
     });
-    warm(
-        directory.path(),
-        appends * cell.samples.payload * cell.producers as u64,
-    );
+    let bytes = appends * cell.samples.payload * cell.producers as u64;
+    drop(warm(directory.path(), bytes));
     let one = race(&*lane, cell, appends);
     lane.abandon();
     one.mul_f64(times as f64)
@@ -111,15 +113,16 @@ pub fn measure(contestant: &Contestant, cell: Cell<'_>, times: u64) -> Duration 
 
 /// Takes memory for as much page cache as will be needed, and gives it back. A virtual machine hands what is free to
 /// its host after a while and takes long to get it again: who took long to open would be the one to wait.
-fn warm(directory: &Path, bytes: u64) {
+/// The file, which is removed, holds it until it is closed.
+fn warm(directory: &Path, bytes: u64) -> File {
     let path = directory.join("warm");
     let file = File::create_new(&path).expect("a file");
     let zeros = vec![0u8; 1 << 20];
     for position in (0..bytes).step_by(zeros.len()) {
         crate::limits::write_at(&file, &zeros, position);
     }
-    drop(file);
     std::fs::remove_file(path).expect("removed");
+    file
 }
 
 /// How often each producer appends, to write that many bytes together; once at least.
@@ -169,8 +172,10 @@ pub(crate) fn punch(path: &Path) {
     let _ = rustix::fs::fallocate(&file, flags, 0, length.max(1));
 }
 
-/// Refuses a directory that is memory, where neither a write nor a sync is one.
-pub fn check_disk(root: &Path) {
+/// Refuses a directory that is memory, where neither a write nor a sync is one. Then writes to as many free blocks as
+/// will be used at a time, and frees them: a virtual disk is slow where it was never written to, and lanes would be
+/// told apart by which of them come there.
+pub fn prepare_disk(root: &Path) {
     const TMPFS: i64 = 0x0102_1994;
     let kind = rustix::fs::statfs(root).expect("a file system").f_type;
     assert!(
@@ -178,4 +183,5 @@ pub fn check_disk(root: &Path) {
         "{} is in memory; set CARGO_TARGET_DIR to a directory on a disk",
         root.display()
     );
+    warm(root, FREE_BYTES).sync_all().expect("synced");
 }

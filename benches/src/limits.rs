@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::FallocateFlags;
 
 use crate::lane::{Contestant, Lane, Opening, Promise};
+use crate::log::SEGMENT_BYTES;
 use crate::samples::Sample;
 
 /// The limits of a promise.
@@ -18,6 +19,7 @@ pub(crate) fn contestants(promise: Promise) -> Vec<Contestant> {
         Promise::Crash => vec![
             contestant("limit-memcpy", memcpy),
             contestant("limit-pwrite", pwrite),
+            contestant("limit-pwrite-one-file", pwrite_one_file),
         ],
         Promise::Power => vec![contestant("limit-pwrite-fdatasync", pwrite)],
     }
@@ -46,14 +48,56 @@ impl Lane for Memcpy {
     }
 }
 
-/// A file for each producer, and where it goes on.
-struct Pwrite {
-    files: Vec<(File, AtomicU64)>,
+/// One `pwrite` for each sample.
+pub(crate) struct Pwrite {
+    files: Vec<Target>,
     sync: bool,
 }
 
+/// A file, and where it goes on; from its begin again when it is full.
+struct Target {
+    file: File,
+    next: AtomicU64,
+    bytes: u64,
+}
+
+impl Pwrite {
+    /// Preallocated files of that size, made durable as a segment's allocation is before its first frame.
+    /// Producers take turns on them, which is a file for each unless there are fewer.
+    pub(crate) fn new(directory: &Path, files: usize, bytes: u64, promise: Promise) -> Self {
+        let target = |number: usize| {
+            let file = allocated(&directory.join(number.to_string()), bytes);
+            file.sync_all().expect("synced");
+            let next = AtomicU64::new(0);
+            Target { file, next, bytes }
+        };
+        Self {
+            files: (0..files).map(target).collect(),
+            sync: promise == Promise::Power,
+        }
+    }
+
+    /// Writes every page.
+    pub(crate) fn fill(&self) {
+        let ones = vec![1u8; 1 << 20];
+        for target in &self.files {
+            for position in (0..target.bytes).step_by(ones.len()) {
+                write_at(&target.file, &ones, position);
+            }
+        }
+        self.settle();
+    }
+
+    /// Makes everything durable.
+    pub(crate) fn settle(&self) {
+        for target in &self.files {
+            target.file.sync_all().expect("synced");
+        }
+    }
+}
+
 /// A file whose blocks are allocated, as a segment's are.
-pub(crate) fn allocated(path: &Path, bytes: u64) -> File {
+fn allocated(path: &Path, bytes: u64) -> File {
     let file = File::options()
         .read(true)
         .write(true)
@@ -65,28 +109,27 @@ pub(crate) fn allocated(path: &Path, bytes: u64) -> File {
 }
 
 fn pwrite(opening: &Opening<'_>) -> Box<dyn Lane> {
-    let largest = opening.samples.all.iter().map(|s| s.bytes.len()).max();
-    let bytes = opening.appends * largest.expect("samples") as u64;
-    let file = |producer: usize| {
-        let file = allocated(&opening.directory.join(producer.to_string()), bytes);
-        // A segment's allocation is durable before its first frame, too.
-        file.sync_all().expect("synced");
-        (file, AtomicU64::new(0))
-    };
-    Box::new(Pwrite {
-        files: (0..opening.producers).map(file).collect(),
-        sync: opening.promise == Promise::Power,
-    })
+    fresh(opening, opening.producers)
+}
+
+fn pwrite_one_file(opening: &Opening<'_>) -> Box<dyn Lane> {
+    fresh(opening, 1)
+}
+
+fn fresh(opening: &Opening<'_>, files: usize) -> Box<dyn Lane> {
+    let (directory, promise) = (opening.directory, opening.promise);
+    Box::new(Pwrite::new(directory, files, SEGMENT_BYTES, promise))
 }
 
 impl Lane for Pwrite {
     fn append(&self, producer: usize, sample: &Sample) {
-        let (file, next) = &self.files[producer];
+        let target = &self.files[producer % self.files.len()];
         let length = sample.bytes.len() as u64;
-        let position = next.fetch_add(length, Ordering::Relaxed);
-        write_at(file, &sample.bytes, position);
+        let fit = target.bytes / length;
+        let turn = target.next.fetch_add(1, Ordering::Relaxed);
+        write_at(&target.file, &sample.bytes, turn % fit * length);
         if self.sync {
-            rustix::fs::fdatasync(file).expect("synced");
+            rustix::fs::fdatasync(&target.file).expect("synced");
         }
     }
 }

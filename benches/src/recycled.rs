@@ -2,37 +2,38 @@
 //!
 //! What is prepared for these takes longer than what is measured, so it lives through all the times of a lane.
 
-use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use alluvium::{Durability, TableOptions};
 use tempfile::TempDir;
 
-use crate::alluvium::{Log, options};
-use crate::lane::{Cell, Lane, appends_at_most, race};
-use crate::limits::{allocated, write_at};
-use crate::samples::{Sample, Samples};
+use crate::lane::{Cell, Lane, Promise, appends_at_most, race};
+use crate::limits::Pwrite;
+use crate::log::{Log, LogOptions};
+use crate::samples::{Kind, Sample, Samples};
 
 /// The bytes of a segment here.
-const SEGMENT: u64 = 32 << 20;
+const SEGMENT: u64 = 64 << 20;
 
-/// The files that are kept; one more than what is written for one time needs.
+/// The files that are kept beside the one that is written.
 const SPARES: usize = 3;
 
-/// What is written for one sample at most: a new file is never needed.
-const BYTES_AT_MOST: u64 = 48 << 20;
+/// What is written for one sample at most: with what it begins with, a segment is not full.
+const BYTES_AT_MOST: u64 = 56 << 20;
+
+/// The bytes of a batch that fills up segments; one lies in front of a sample.
+const FILLER: usize = 4 << 20;
 
 /// A lane that is measured again and again.
 pub trait Recycled: Lane {
-    /// Makes what was written ready to be written over. Not measured.
+    /// Makes what was written ready to be written over, and durable. Not measured.
     fn settle(&self);
 }
 
 /// The time in which every producer appends that many batches, extrapolated from what a sample lasts.
 pub fn measure_recycled(lane: &dyn Recycled, cell: Cell<'_>, times: u64) -> Duration {
-    let one = race(lane, cell, appends_at_most(cell, BYTES_AT_MOST));
+    let bytes = BYTES_AT_MOST.min(cell.promise.bytes_at_most());
+    let one = race(lane, cell, appends_at_most(cell, bytes));
     lane.settle();
     one.mul_f64(times as f64)
 }
@@ -40,88 +41,84 @@ pub fn measure_recycled(lane: &dyn Recycled, cell: Cell<'_>, times: u64) -> Dura
 /// A log all of whose segment files hold rows that were tiered.
 pub struct RecycledSegments {
     log: Log,
+    filler: Samples,
     _directory: TempDir,
 }
 
 impl RecycledSegments {
     /// Lets every file be written and tiered once.
-    pub fn new(root: &Path, samples: &Samples) -> Self {
+    pub fn new(root: &Path, samples: &Samples, promise: Promise) -> Self {
         let directory = TempDir::new_in(root).expect("a directory");
-        let options: TableOptions = options(&samples.schema, Durability::Buffered)
-            .segment_bytes(SEGMENT)
-            .recycled_segments(SPARES);
+        let options = LogOptions {
+            segment_bytes: SEGMENT,
+            recycled_segments: SPARES,
+            ..LogOptions::new(&samples.schema, promise)
+        };
         let lane = Self {
-            log: Log::create(directory.path(), options),
+            log: Log::create(directory.path(), &options),
+            filler: Samples::new(Kind::Fixed, FILLER),
             _directory: directory,
         };
-        let segments = 2 * SPARES as u64;
-        let turns = segments * SEGMENT / samples.payload;
-        for turn in 0..turns {
-            if turn % (turns / 2) == 0 {
-                lane.settle();
-            }
-            lane.append(0, samples.at(0, 1, turn));
-        }
-        lane.settle();
+        // As many files as are kept come into being only when as many segments are full at a time.
+        (0..=SPARES).for_each(|_| lane.roll());
+        lane.log.release();
+        (0..=SPARES).for_each(|_| lane.settle());
         lane
+    }
+
+    /// Fills up the segment, so that rows go to the next one.
+    fn roll(&self) {
+        let before = self.log.count_segments();
+        for turn in 0.. {
+            if self.log.count_segments() > before {
+                return;
+            }
+            self.log.append(&self.filler.at(0, 1, turn).batch);
+        }
     }
 }
 
 impl Lane for RecycledSegments {
     fn append(&self, producer: usize, sample: &Sample) {
-        self.log.append(producer, sample);
+        Lane::append(&self.log, producer, sample);
     }
 }
 
 impl Recycled for RecycledSegments {
     fn settle(&self) {
-        self.log.table.flush_to_lake().expect("tiered");
+        self.roll();
+        self.log.release();
     }
 }
 
-/// A file for each producer, together as large as the segments are, written over from begin to end again and again.
+/// Files that together are as large as the segments, written over from begin to end again and again.
 pub struct RecycledFiles {
-    files: Vec<(File, AtomicU64)>,
-    bytes: u64,
+    files: Pwrite,
     _directory: TempDir,
 }
 
 impl RecycledFiles {
     /// Writes every page once.
-    pub fn new(root: &Path, samples: &Samples, producers: usize) -> Self {
+    pub fn new(root: &Path, files: usize, promise: Promise) -> Self {
         let directory = TempDir::new_in(root).expect("a directory");
-        let bytes = (SPARES as u64 + 1) * SEGMENT / producers as u64;
-        let largest = samples.all.iter().map(|s| s.bytes.len() as u64).max();
-        let bytes_of_file = bytes + largest.expect("samples");
-        let file = |producer: usize| {
-            let path = directory.path().join(producer.to_string());
-            let file = allocated(&path, bytes_of_file);
-            write_at(&file, &vec![1u8; bytes_of_file as usize], 0);
-            (file, AtomicU64::new(0))
-        };
-        let lane = Self {
-            files: (0..producers).map(file).collect(),
-            bytes,
+        let bytes = (SPARES as u64 + 1) * SEGMENT / files as u64;
+        let files = Pwrite::new(directory.path(), files, bytes, promise);
+        files.fill();
+        Self {
+            files,
             _directory: directory,
-        };
-        lane.settle();
-        lane
+        }
     }
 }
 
 impl Lane for RecycledFiles {
     fn append(&self, producer: usize, sample: &Sample) {
-        let (file, next) = &self.files[producer];
-        let length = sample.bytes.len() as u64;
-        let position = next.fetch_add(length, Ordering::Relaxed);
-        write_at(file, &sample.bytes, position % self.bytes);
+        self.files.append(producer, sample);
     }
 }
 
 impl Recycled for RecycledFiles {
     fn settle(&self) {
-        for (file, _) in &self.files {
-            file.sync_all().expect("synced");
-        }
+        self.files.settle();
     }
 }

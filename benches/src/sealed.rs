@@ -5,13 +5,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use alluvium::Durability;
 use tempfile::TempDir;
 
-use crate::alluvium::{Log, options, time_to_open};
+use crate::lane::Promise;
+use crate::log::{LogOptions, SEGMENT_BYTES};
 use crate::samples::fixed;
+use crate::table::{Log, time_to_open};
 
-const SEGMENT: u64 = 128 << 20;
 const BLOCK: usize = 4096;
 
 /// A closed store of that many segments.
@@ -22,15 +22,15 @@ impl SealedStore {
     /// sparse ones, which have its blocks with other numbers in them (ARCHITECTURE.md, Segment).
     pub fn new(root: &Path, gibibytes: u64) -> Self {
         let directory = TempDir::new_in(root).expect("a directory");
-        let most_of_a_segment = fixed((SEGMENT - (2 << 20)) as usize, 1);
+        let most_of_a_segment = fixed((SEGMENT_BYTES - (2 << 20)) as usize, 1);
         let rows = most_of_a_segment.num_rows() as u64;
-        let options = options(&most_of_a_segment.schema(), Durability::Buffered);
-        let log = Log::create(directory.path(), options.segment_bytes(SEGMENT));
-        let _ = log.table.append(&most_of_a_segment).expect("appended");
-        let _ = log.table.append(&fixed(4 << 20, 2)).expect("appended");
+        let schema = most_of_a_segment.schema();
+        let log = Log::create(directory.path(), &LogOptions::new(&schema, Promise::Crash));
+        log.append(&most_of_a_segment);
+        log.append(&fixed(4 << 20, 2));
+        let raw = log.segments.clone();
         drop(log);
-        let raw = directory.path().join("store/tables/t/raw");
-        split(&raw, rows, gibibytes * (1 << 30) / SEGMENT);
+        split(&raw, rows, gibibytes * (1 << 30) / SEGMENT_BYTES);
         let store = Self(directory);
         store.open();
         store
@@ -48,7 +48,7 @@ fn split(raw: &Path, rows: u64, parts: u64) {
     let file = File::open(&first).expect("the first segment");
     let (mut header, mut footer) = ([0u8; BLOCK], [0u8; BLOCK]);
     file.read_exact_at(&mut header, 0).expect("its header");
-    file.read_exact_at(&mut footer, SEGMENT - BLOCK as u64)
+    file.read_exact_at(&mut footer, SEGMENT_BYTES - BLOCK as u64)
         .expect("its footer");
     assert!(footer.starts_with(b"ALLUVEND"), "the segment is not sealed");
     fs::remove_file(&first).expect("removed");
@@ -65,9 +65,9 @@ fn split(raw: &Path, rows: u64, parts: u64) {
         check(&mut footer, &salt);
         let path = raw.join(format!("{base:020}.seg"));
         let file = File::create_new(path).expect("a file");
-        file.set_len(SEGMENT).expect("a length");
+        file.set_len(SEGMENT_BYTES).expect("a length");
         file.write_all_at(&header, 0).expect("written");
-        file.write_all_at(&footer, SEGMENT - BLOCK as u64)
+        file.write_all_at(&footer, SEGMENT_BYTES - BLOCK as u64)
             .expect("written");
     }
 }

@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Command::Query(args) => args.run(),
         Command::Search(args) => args.run(),
         Command::Bench(args) => args.run(),
+        Command::Transforms(command) => command.run(),
         Command::Plugin(command) => command.run(),
     };
     match result {

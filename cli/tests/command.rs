@@ -37,16 +37,15 @@ fn the_help_of_every_command_teaches_by_an_example() {
             "{help}"
         );
     }
-    assert!(
-        bench
-            .ok(&["plugin", "check", "--help"])
-            .contains("alluvium plugin check")
-    );
-    assert!(
-        bench
-            .ok(&["plugin", "run", "--help"])
-            .contains("alluvium plugin run")
-    );
+    for [command, verb] in [
+        ["plugin", "check"],
+        ["plugin", "run"],
+        ["transforms", "show"],
+        ["transforms", "set"],
+    ] {
+        let help = bench.ok(&[command, verb, "--help"]);
+        assert!(help.contains(&format!("alluvium {command} {verb}")));
+    }
     assert!(bench.ok(&["--version"]).starts_with("alluvium "));
 }
 

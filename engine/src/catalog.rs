@@ -1,6 +1,6 @@
 //! A table's file, `table.json`: what the table is. Replaced atomically: write, fsync, rename, fsync the directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,9 +25,11 @@ use crate::transform::TransformSpec;
 const TIMESTAMP_COLUMN: &str = "__timestamp";
 /// The id of a new table's schema.
 pub(crate) const FIRST_SCHEMA_ID: u16 = 1;
+/// The number of a new table's transforms.
+pub(crate) const FIRST_GENERATION: u16 = 1;
 
 const FILE_NAME: &str = "table.json";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 const NAME_BYTES_MAX: usize = 64;
 const COLUMN_BYTES_MAX: usize = 255;
 
@@ -41,11 +43,29 @@ pub(crate) struct TableMeta {
     /// Where the rows go; `None` is the default place within the store, wherever that is moved.
     pub(crate) lake: Option<String>,
     pub(crate) storage_options: BTreeMap<String, String>,
-    pub(crate) transforms: Vec<PinnedTransform>,
+    /// The transforms that the table has, last, and those that it had when rows were staged that are not tiered yet.
+    pub(crate) generations: BTreeMap<u16, Generation>,
     /// What is appended, by schema id.
     schemas: BTreeMap<u16, StoredSchema>,
-    /// What the transforms make of it, without the lake's own columns.
-    transformed: StoredSchema,
+    /// The columns of the lake, without its own: what was appended, and what transforms have ever made of it.
+    lake_columns: StoredSchema,
+}
+
+/// The transforms that a table has until they are replaced. Each frame of the staged log names its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Generation {
+    pub(crate) transforms: Vec<PinnedTransform>,
+    /// The columns that they make.
+    made: StoredSchema,
+}
+
+impl Generation {
+    pub(crate) fn new(transforms: Vec<PinnedTransform>, made: &Schema) -> Self {
+        Self {
+            transforms,
+            made: StoredSchema::new(made),
+        }
+    }
 }
 
 /// A transform whose files are pinned by content, so that the originals may change or go.
@@ -93,9 +113,9 @@ impl TableMeta {
         settings: Settings,
         lake: Option<String>,
         storage_options: BTreeMap<String, String>,
-        transforms: Vec<PinnedTransform>,
+        generation: Generation,
         schema: &Schema,
-        transformed: &Schema,
+        lake_columns: &Schema,
     ) -> Self {
         Self {
             format_version: FORMAT_VERSION,
@@ -104,9 +124,9 @@ impl TableMeta {
             settings,
             lake,
             storage_options,
-            transforms,
+            generations: BTreeMap::from([(FIRST_GENERATION, generation)]),
             schemas: BTreeMap::from([(FIRST_SCHEMA_ID, StoredSchema::new(schema))]),
-            transformed: StoredSchema::new(transformed),
+            lake_columns: StoredSchema::new(lake_columns),
         }
     }
 
@@ -142,12 +162,42 @@ impl TableMeta {
         stored.decode().map_err(|reason| corrupt(&path, reason))
     }
 
-    /// The columns of the lake: what the transforms make, and the lake's own three.
+    /// The columns of the lake, its own three last.
     pub(crate) fn lake_schema(&self, directory: &Path) -> Result<SchemaRef> {
-        let transformed = self.transformed.decode();
-        let transformed =
-            transformed.map_err(|reason| corrupt(&directory.join(FILE_NAME), reason))?;
-        Ok(lake_schema(&transformed))
+        let columns = self.lake_columns(directory)?;
+        Ok(lake_schema(&columns))
+    }
+
+    /// The columns of the lake, without its own three.
+    pub(crate) fn lake_columns(&self, directory: &Path) -> Result<SchemaRef> {
+        let columns = self.lake_columns.decode();
+        columns.map_err(|reason| corrupt(&directory.join(FILE_NAME), reason))
+    }
+
+    /// The columns that each generation of transforms makes.
+    pub(crate) fn made_schemas(&self, directory: &Path) -> Result<BTreeMap<u16, SchemaRef>> {
+        let decode = |(number, generation): (&u16, &Generation)| {
+            let made = generation.made.decode();
+            made.map(|made| (*number, made))
+                .map_err(|reason| corrupt(&directory.join(FILE_NAME), reason))
+        };
+        self.generations.iter().map(decode).collect()
+    }
+
+    /// The same table with other transforms from now on. Of the old ones those stay that staged rows still name.
+    pub(crate) fn with_generation(
+        &self,
+        number: u16,
+        generation: Generation,
+        still_named: &BTreeSet<u16>,
+        lake_columns: &Schema,
+    ) -> Self {
+        let mut meta = self.clone();
+        meta.generations
+            .retain(|number, _| still_named.contains(number));
+        meta.generations.insert(number, generation);
+        meta.lake_columns = StoredSchema::new(lake_columns);
+        meta
     }
 
     /// The lake and how to get in.
@@ -162,7 +212,7 @@ impl TableMeta {
 }
 
 /// A schema with the lake's own columns behind it.
-fn lake_schema(transformed: &Schema) -> SchemaRef {
+pub(crate) fn lake_schema(transformed: &Schema) -> SchemaRef {
     let own = [
         Field::new(BUCKET_COLUMN, DataType::Int32, false),
         Field::new(OFFSET_COLUMN, DataType::Int64, false),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::log::block::{BLOCK_BYTES, SegmentFooter, SegmentHeader};
-use crate::log::decode::decode;
+use crate::log::decoder::Decoder;
 use crate::log::encode::EncodedBatch;
 use crate::log::frame::{FRAME_ALIGNMENT, FrameHeader, checksum_of, salted_checksum_of};
 use crate::log::producers::Producers;
@@ -53,7 +53,7 @@ pub fn source_block(payload: &[u8]) -> Option<[u8; FRAME_ALIGNMENT]> {
 
 /// Decodes a payload that lies in memory as aligned as a segment's.
 pub fn decode_payload(payload: &[u8], schema: SchemaRef) -> Result<RecordBatch, ArrowError> {
-    decode(&Buffer::from(payload), schema)
+    Decoder::new(schema).decode(&Buffer::from(payload))
 }
 
 /// The payload of a batch without a producer.

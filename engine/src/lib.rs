@@ -60,6 +60,9 @@
     )
 )]
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod benching;
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -83,9 +86,15 @@ mod lock;
 #[cfg(feature = "lake")]
 mod options;
 #[cfg(feature = "lake")]
+mod pipeline;
+#[cfg(feature = "lake")]
 mod plugins;
 #[cfg(feature = "lake")]
 mod read;
+#[cfg(feature = "lake")]
+mod replace;
+#[cfg(feature = "lake")]
+mod shape;
 #[cfg(feature = "lake")]
 mod status;
 #[cfg(feature = "lake")]

@@ -12,7 +12,8 @@ use crate::catalog::{PinnedTransform, replace_file};
 use crate::error::{Error, Result};
 use crate::log::create_directory;
 use crate::transform::{
-    Asset, BoundTransform, Chain, Limits, Plugin, PluginHost, TransformSpec, resolve_plugin,
+    Asset, BoundTransform, ChainPlan, Limits, Plugin, PluginHost, TransformPool, TransformSpec,
+    resolve_plugin,
 };
 
 const DIRECTORY: &str = "plugins";
@@ -25,6 +26,7 @@ pub(crate) struct Plugins {
     store: PathBuf,
     search: Vec<PathBuf>,
     host: Mutex<Option<PluginHost>>,
+    pool: Mutex<Option<TransformPool>>,
 }
 
 impl Plugins {
@@ -34,6 +36,7 @@ impl Plugins {
             store,
             search,
             host: Mutex::new(None),
+            pool: Mutex::new(None),
         }
     }
 
@@ -52,19 +55,28 @@ impl Plugins {
     }
 
     /// Compiles pinned transforms and wires them to a schema; `None` when there are none.
-    pub(crate) fn chain(
+    pub(crate) fn plan(
         &self,
         schema: &SchemaRef,
         transforms: &[PinnedTransform],
         limits: &Limits,
-    ) -> Result<Option<Chain>> {
+    ) -> Result<Option<ChainPlan>> {
         if transforms.is_empty() {
             return Ok(None);
         }
         let host = self.host()?;
         let bind = |pinned| self.bind(&host, pinned);
         let bound = transforms.iter().map(bind).collect::<Result<_>>()?;
-        Chain::new(&host, Arc::clone(schema), bound, limits.clone()).map(Some)
+        ChainPlan::new(&host, Arc::clone(schema), bound, limits.clone()).map(Some)
+    }
+
+    /// The workers that the transforms of all tables run on.
+    pub(crate) fn pool(&self) -> Result<TransformPool> {
+        let mut pool = self.pool.lock();
+        if let Some(pool) = &*pool {
+            return Ok(pool.clone());
+        }
+        Ok(pool.insert(TransformPool::new(0)?).clone())
     }
 
     fn host(&self) -> Result<PluginHost> {

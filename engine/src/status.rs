@@ -18,6 +18,16 @@ pub struct TableStatus {
     pub rows_committed: u64,
     /// Rows that survive power loss. Seen from a reader beside the writer: at least that many.
     pub rows_durable: u64,
+    /// Rows that the transforms are done with; without transforms, all that are committed.
+    pub rows_staged: u64,
+    /// Rows that are committed and not transformed yet.
+    pub transform_lag_rows: u64,
+    /// The age of the oldest of them in seconds; 0 when there is none.
+    pub transform_lag_seconds: f64,
+    /// Why the transforms do not go on, if they don't.
+    pub transform_error: Option<String>,
+    /// Bytes of the staged log's files: what transforms made and is not tiered yet.
+    pub staged_bytes: u64,
     /// Rows whose fate is settled: in the lake, dead or filtered.
     pub rows_tiered: u64,
     /// Rows that are committed and not tiered yet.
@@ -62,6 +72,10 @@ pub struct TransformStatus {
     pub plugin: String,
     /// SHA-256 of the plugin, in hex.
     pub sha256: String,
+    /// What the plugin may use of the system, by name; the files that it may read are in `assets`.
+    pub grants: Vec<&'static str>,
+    /// The names of the files that it may read.
+    pub assets: Vec<String>,
 }
 
 pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
@@ -79,11 +93,15 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
     let committed = table.raw.committed();
     // A reader's snapshot of the log may be older than the lake.
     let lag_from = rows_tiered.max(table.raw.first_offset()).min(committed);
-    let oldest = table.raw.read_from(lag_from).next_frame()?;
-    let lag_us = oldest.map_or(0, |f| now_us().saturating_sub(f.header.timestamp_us).max(0));
+    let lag_us = age_us(table, lag_from)?;
+    let staged = table.pipeline.log();
+    let rows_staged = staged.as_ref().map_or(committed, |log| {
+        log.committed().max(rows_tiered).min(committed)
+    });
+    let shape = context.shape();
     let letters = dead_letters::read(
         &context.directory,
-        context.meta.table_id,
+        context.table_id,
         &context.schema,
         rows_tiered,
     )?;
@@ -97,10 +115,22 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
         name: pinned.spec.name.clone(),
         plugin: pinned.spec.plugin.clone(),
         sha256: pinned.plugin_sha256.clone(),
+        grants: pinned
+            .spec
+            .grants
+            .iter()
+            .map(|grant| grant.name())
+            .collect(),
+        assets: pinned.spec.assets.keys().cloned().collect(),
     };
     Ok(TableStatus {
         table: table.name.clone(),
         rows_committed: committed.max(rows_tiered),
+        rows_staged,
+        transform_lag_rows: committed.saturating_sub(rows_staged),
+        transform_lag_seconds: age_us(table, rows_staged)? as f64 / 1e6,
+        transform_error: table.pipeline.last_error(),
+        staged_bytes: staged.map_or(0, |log| log.size().1),
         rows_durable: table.raw.durable().max(rows_tiered),
         rows_tiered,
         lag_rows: committed.saturating_sub(rows_tiered),
@@ -109,14 +139,21 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
         segments,
         log_bytes,
         spare_segments: table.raw.spares(),
-        max_log_bytes: context.meta.settings.max_log_bytes,
+        max_log_bytes: context.settings.max_log_bytes,
         log_from: table.raw.first_offset(),
         dead_letters: letters.iter().map(|b| b.num_rows() as u64).sum(),
         filtered,
         lake_uri: context.lake.uri.clone(),
         lake_version,
         last_error: damage.or(lake_error).or(report.last_error),
-        durability: context.meta.settings.durability,
-        transforms: context.meta.transforms.iter().map(transform).collect(),
+        durability: context.settings.durability,
+        transforms: shape.transforms().iter().map(transform).collect(),
     })
+}
+
+/// The age of the row at an offset; 0 when it isn't there yet.
+fn age_us(table: &TableInner, offset: u64) -> Result<i64> {
+    let from = offset.max(table.raw.first_offset());
+    let oldest = table.raw.read_from(from).next_frame()?;
+    Ok(oldest.map_or(0, |f| now_us().saturating_sub(f.header.timestamp_us).max(0)))
 }

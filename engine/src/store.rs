@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_schema::Schema;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
-use crate::catalog::{self, TableMeta};
+use crate::catalog::{self, Generation, TableMeta};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::lock::StoreLock;
 use crate::log::{Log, sync_directory};
 use crate::options::{StoreOptions, TableOptions};
+use crate::pipeline::Pipeline;
 use crate::plugins::Plugins;
 use crate::read::query::{self, QueryResult, Source};
+use crate::shape::{Shape, schemas_of};
 use crate::table::{Table, TableInner, raw_options};
 use crate::tier::context::{TierContext, TierReport};
 use crate::tier::lake::{Lake, LakeOptions};
@@ -148,6 +150,7 @@ impl Store {
         let read_only = self.inner.scheduler.is_none();
         let table = Arc::new(TableInner::open(name, context, read_only)?);
         if let Some(scheduler) = &self.inner.scheduler {
+            Pipeline::start(&table)?;
             // A reader's table is a snapshot, made anew each time it is asked for.
             scheduler.add(Arc::clone(&table));
             tables.insert(name.to_owned(), Arc::clone(&table));
@@ -189,7 +192,8 @@ impl Store {
             unfinished.clone(),
             self.write_table(name, &unfinished, meta)?,
         )?;
-        let (lake, schema) = (context.lake, context.lake_schema);
+        let schema = Arc::clone(&context.shape().lake_schema);
+        let lake = context.lake;
         self.inner
             .executor
             .run(async move { adopt_lake(&lake, &schema, bucket).await })??;
@@ -252,13 +256,14 @@ impl Store {
 
     fn context(&self, name: &str, directory: PathBuf, meta: TableMeta) -> Result<TierContext> {
         Ok(TierContext {
+            table_id: meta.table_id,
+            settings: meta.settings.clone(),
             schema: meta.schema(&directory)?,
-            lake_schema: meta.lake_schema(&directory)?,
             lake: meta.lake_options(&self.inner.path, name),
             plugins: Arc::clone(&self.inner.plugins),
             executor: Arc::clone(&self.inner.executor),
+            shape: RwLock::new(Arc::new(Shape::new(meta, &directory)?)),
             directory,
-            meta,
         })
     }
 
@@ -267,19 +272,16 @@ impl Store {
         let plugins = &self.inner.plugins;
         let pinned = options.transforms.iter().map(|spec| plugins.pin(spec));
         let pinned = pinned.collect::<Result<Vec<_>>>()?;
-        let chain = plugins.chain(&options.schema, &pinned, &options.settings.limits)?;
-        let transformed = match chain {
-            Some(chain) => chain.output_schema(),
-            None => Arc::clone(&options.schema),
-        };
-        catalog::check_columns(&transformed)?;
+        let plan = plugins.plan(&options.schema, &pinned, &options.settings.limits)?;
+        let (made, columns) = schemas_of(plan.as_ref(), &options.schema);
+        catalog::check_columns(&columns)?;
         Ok(TableMeta::new(
             options.settings.clone(),
             options.lake.clone(),
             options.storage_options.clone(),
-            pinned,
+            Generation::new(pinned, &made),
             &options.schema,
-            &transformed,
+            &columns,
         ))
     }
 
@@ -291,7 +293,7 @@ impl Store {
         crate::log::create_directory(directory)?;
         meta.write(directory)?;
         Log::open(
-            raw_options(name, &meta, directory),
+            raw_options(name, meta.table_id, &meta.settings, directory),
             catalog::FIRST_SCHEMA_ID,
             None,
         )?;
@@ -337,6 +339,9 @@ impl Inner {
             // All of them, whatever becomes of one: nothing may write once the lock is gone.
             let closed = table.raw.close();
             result = result.and(closed);
+            if let Some(staged) = table.pipeline.log() {
+                result = result.and(staged.close());
+            }
         }
         result
     }

@@ -6,17 +6,22 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use parking_lot::Mutex;
+use uuid::Uuid;
 
-use crate::catalog::{FIRST_SCHEMA_ID, TableMeta};
+use crate::catalog::FIRST_SCHEMA_ID;
 use crate::error::{Error, Result};
 use crate::log::{Log, LogKind, LogOptions, LogRows, Source};
 use crate::metrics::LogSnapshot;
+use crate::options::Settings;
+use crate::pipeline::Pipeline;
 use crate::read::nearest::Nearest;
 use crate::status::TableStatus;
 use crate::tier::context::TierContext;
 use crate::tier::dead_letters;
 use crate::tier::scheduler::Scheduler;
 use crate::tier::tierer::Tierer;
+use crate::transform::TransformSpec;
 use crate::verify::VerifyReport;
 
 /// A handle on a table of an open [`Store`](crate::Store); cheap to clone, and safe to share between threads.
@@ -34,7 +39,10 @@ pub struct Table {
 pub(crate) struct TableInner {
     pub(crate) name: String,
     pub(crate) raw: Log,
+    pub(crate) pipeline: Pipeline,
     pub(crate) tierer: Tierer,
+    /// Held while the table's file is replaced.
+    pub(crate) altering: Mutex<()>,
 }
 
 /// What [`Table::append`] gives: the rows' offsets, and a way to wait for them to be durable.
@@ -97,7 +105,7 @@ impl Table {
     /// and `__timestamp` (of the append, microseconds UTC).
     #[must_use]
     pub fn lake_schema(&self) -> SchemaRef {
-        Arc::clone(&self.inner.tierer.context.lake_schema)
+        Arc::clone(&self.inner.tierer.context.shape().lake_schema)
     }
 
     /// The Lance dataset that the table is tiered into: a path, or the URI that it was created with.
@@ -195,6 +203,13 @@ impl Table {
         self.inner.raw.metrics()
     }
 
+    /// What the table's staged log has counted since the store was opened: what transforms made. `None` for a table
+    /// that never had transforms.
+    #[must_use]
+    pub fn staged_metrics(&self) -> Option<LogSnapshot> {
+        self.inner.pipeline.log().map(|log| log.metrics())
+    }
+
     /// Gathers single rows and small batches into frames; see [`Appender`](crate::Appender). Best one to a table.
     ///
     /// # Errors
@@ -241,6 +256,26 @@ impl Table {
         self.inner.tierer.wait(&wanted)
     }
 
+    /// Gives the table other transforms, while rows are appended and tiered. Their plugins are copied into the store,
+    /// compiled and opened first; they take over at the next frame that isn't transformed yet. A frame is transformed
+    /// once, by the ones or the others, and the commit of its round names them. The lake keeps its columns and
+    /// gets the new ones, null in the rows that it has. It survives a crash once this returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plugin`] and [`Error::Transform`] for transforms that don't fit, [`Error::Invalid`] when they would
+    /// change a column's type, [`Error::Lake`] and [`Error::LakeMismatch`] when the lake cannot be given its new columns:
+    /// then the old ones go on. [`Error::Unavailable`] when the store is open read-only.
+    pub fn replace_transforms(&self, transforms: &[TransformSpec]) -> Result<()> {
+        match self.scheduler {
+            Some(_) => crate::replace::replace(&self.inner, transforms),
+            None => Err(Error::Unavailable {
+                action: "replace transforms",
+                state: "open read-only",
+            }),
+        }
+    }
+
     /// What people ask of a table: how many rows are where, and what went wrong last.
     ///
     /// # Errors
@@ -271,7 +306,7 @@ impl Table {
         let (progress, _) = self.inner.tierer.progress()?;
         dead_letters::read(
             &context.directory,
-            context.meta.table_id,
+            context.table_id,
             &context.schema,
             progress.to,
         )
@@ -292,7 +327,8 @@ impl Table {
 impl TableInner {
     /// Opens a table's log and prepares its tierer.
     pub(crate) fn open(name: &str, context: TierContext, read_only: bool) -> Result<Self> {
-        let options = raw_options(name, &context.meta, &context.directory);
+        let (table_id, settings) = (context.table_id, &context.settings);
+        let options = raw_options(name, table_id, settings, &context.directory);
         let raw = match read_only {
             true => Log::open_read_only(options)?,
             false => Log::open(options, FIRST_SCHEMA_ID, None)?,
@@ -310,6 +346,8 @@ impl TableInner {
             });
         }
         Ok(Self {
+            pipeline: Pipeline::open(name, &tierer.context, &raw, tiered, read_only)?,
+            altering: Mutex::new(()),
             name: name.to_owned(),
             raw,
             tierer,
@@ -318,9 +356,13 @@ impl TableInner {
 }
 
 /// How a table's raw log is kept.
-pub(crate) fn raw_options(name: &str, meta: &TableMeta, directory: &Path) -> LogOptions {
+pub(crate) fn raw_options(
+    name: &str,
+    table_id: Uuid,
+    settings: &Settings,
+    directory: &Path,
+) -> LogOptions {
     let directory = directory.join(LogKind::Raw.directory());
-    let settings = &meta.settings;
     LogOptions {
         segment_bytes: settings.segment_bytes,
         durability: settings.durability,
@@ -328,7 +370,7 @@ pub(crate) fn raw_options(name: &str, meta: &TableMeta, directory: &Path) -> Log
         max_bytes: settings.max_log_bytes,
         when_full: settings.when_full,
         retention: settings.retention,
-        ..LogOptions::new(&directory, name, meta.table_id, LogKind::Raw)
+        ..LogOptions::new(&directory, name, table_id, LogKind::Raw)
     }
 }
 

@@ -7,6 +7,8 @@ use arrow_array::types::Int64Type;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::pipeline::StagedLog;
+use crate::pipeline::staged::generation_of;
 use crate::read::query::{self, QueryResult, Source};
 use crate::table::TableInner;
 use crate::tier::dead_letters;
@@ -29,6 +31,8 @@ pub struct VerifyReport {
     pub frames: u64,
     /// Rows in those frames.
     pub rows: u64,
+    /// Frames of the staged log, their checksums verified and their rows decoded.
+    pub staged_frames: u64,
     /// Rows whose fate is settled, by the lake's own record.
     pub rows_tiered: u64,
     /// Rows that the lake has of this table.
@@ -84,7 +88,8 @@ fn look(table: &TableInner) -> Result<VerifyReport> {
         segments: table.raw.size().0,
         ..VerifyReport::default()
     };
-    if let Err(error) = check_log(table, &mut report) {
+    let checked = check_log(table, &mut report).and_then(|()| check_staged(table, &mut report));
+    if let Err(error) = checked {
         report.problem(error.to_string());
     }
     check_lake(table, &mut report)?;
@@ -112,6 +117,33 @@ fn check_log(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
     Ok(())
 }
 
+/// What is not tiered yet must be readable, as the raw log is beside it.
+fn check_staged(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
+    let Some(staged) = table.pipeline.log() else {
+        return Ok(());
+    };
+    let shape = table.tierer.context.shape();
+    let mut expected = staged.first_offset();
+    let mut reader = staged.read_from(expected);
+    while let Some(frame) = reader.next_frame()? {
+        let header = frame.header;
+        let generation = generation_of(header.schema_id);
+        // Of what is tiered the transforms may be forgotten.
+        if let Some(made) = shape.made(generation) {
+            StagedLog::rows(&frame, made)?;
+        }
+        if header.base_offset != expected {
+            report.problem(format!(
+                "a staged frame has offsets {} to {} where offset {expected} should follow",
+                header.base_offset, header.end_offset
+            ));
+        }
+        expected = header.end_offset;
+        report.staged_frames += 1;
+    }
+    Ok(())
+}
+
 fn check_lake(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
     let context = &table.tierer.context;
     let (progress, _) = context.lake_progress()?;
@@ -122,7 +154,7 @@ fn check_lake(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
     for batch in lake_offsets(table)? {
         report.lake_rows += seen.add(&batch?, report)?;
     }
-    let (directory, id) = (&context.directory, context.meta.table_id);
+    let (directory, id) = (&context.directory, context.table_id);
     for batch in dead_letters::read(directory, id, &context.schema, progress.to)? {
         dead.add(&batch, report)?;
     }
@@ -140,7 +172,7 @@ fn check_lake(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
             progress.to, report.lake_offsets, report.dead_letters, report.filtered
         ));
     }
-    if context.meta.transforms.is_empty() && report.lake_rows != report.lake_offsets {
+    if context.shape().never_had_transforms() && report.lake_rows != report.lake_offsets {
         let doubled = report.lake_rows - report.lake_offsets;
         report.problem(format!(
             "{doubled} rows of the lake have an offset that another has"
@@ -157,12 +189,12 @@ fn check_lake(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
 
 fn lake_offsets(table: &TableInner) -> Result<QueryResult> {
     let context = &table.tierer.context;
-    let bucket = context.meta.settings.bucket;
+    let bucket = context.settings.bucket;
     let sql = format!("SELECT \"{OFFSET_COLUMN}\" FROM lake WHERE \"{BUCKET_COLUMN}\" = {bucket}");
     let source = Source {
         name: "lake".to_owned(),
         lake: context.lake.clone(),
-        schema: Some(Arc::clone(&context.lake_schema)),
+        schema: Some(Arc::clone(&context.shape().lake_schema)),
     };
     query::run(&context.executor, sql, vec![source])
 }

@@ -7,9 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use alluvium_benches::{
-    Cell, Kind, Promise, Recycled, RecycledFiles, RecycledSegments, Samples, SealedStore, Sums,
-    check_disk, contestants, measure, measure_recycled, row_contestants, written,
+    Cell, Kind, Promise, Recycled, RecycledFiles, RecycledSegments, Samples, Sums, contestants,
+    measure, measure_recycled, prepare_disk, written,
 };
+#[cfg(feature = "lake")]
+use alluvium_benches::{SealedStore, row_contestants};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 
@@ -21,6 +23,7 @@ const SIZES: [(&str, usize); 4] = [
 ];
 
 /// The rows of a sample: so many that what comes once, like the last flush, doesn't count.
+#[cfg(feature = "lake")]
 const ROWS: u64 = 300_000;
 
 fn group<'a>(criterion: &'a mut Criterion, name: String) -> BenchmarkGroup<'a, WallTime> {
@@ -66,7 +69,7 @@ fn appends(criterion: &mut Criterion, root: &Path) {
                     );
                 }
             }
-            if kind == Kind::Fixed && (size == "64KiB" || size == "1MiB") {
+            if kind == Kind::Fixed && size != "4MiB" {
                 recycled(criterion, root, &samples, size);
             }
         }
@@ -83,6 +86,10 @@ fn append(criterion: &mut Criterion, name: &str, cell: Cell<'_>) {
         cell.samples.payload * cell.producers as u64,
     ));
     for contestant in contestants(cell.promise) {
+        // For one producer it is the same as the other limit.
+        if cell.producers == 1 && contestant.name.ends_with("one-file") {
+            continue;
+        }
         group.bench_function(contestant.name, |b| {
             b.iter_custom(|times| measure(&contestant, cell, times));
         });
@@ -91,19 +98,34 @@ fn append(criterion: &mut Criterion, name: &str, cell: Cell<'_>) {
 }
 
 fn recycled(criterion: &mut Criterion, root: &Path, samples: &Samples, size: &str) {
-    for producers in [1, 2] {
+    for (promise, group_name, producers) in [
+        (Promise::Crash, "recycled", 1),
+        (Promise::Crash, "recycled", 2),
+        (Promise::Power, "recycled-power", 1),
+        (Promise::Power, "recycled-power", 8),
+    ] {
         let cell = Cell {
             root,
             samples,
             producers,
-            promise: Promise::Crash,
+            promise,
         };
-        let mut group = group(criterion, name("recycled", Kind::Fixed, size, producers));
+        let mut group = group(criterion, name(group_name, Kind::Fixed, size, producers));
         group.throughput(Throughput::Bytes(samples.payload * producers as u64));
-        let files = || RecycledFiles::new(root, samples, producers);
-        reuse(&mut group, "limit-pwrite", cell, files);
+        let limit = match promise {
+            Promise::Crash => "limit-pwrite",
+            Promise::Power => "limit-pwrite-fdatasync",
+        };
+        reuse(&mut group, limit, cell, || {
+            RecycledFiles::new(root, producers, promise)
+        });
+        if producers > 1 {
+            reuse(&mut group, &format!("{limit}-one-file"), cell, || {
+                RecycledFiles::new(root, 1, promise)
+            });
+        }
         reuse(&mut group, "alluvium", cell, || {
-            RecycledSegments::new(root, samples)
+            RecycledSegments::new(root, samples, promise)
         });
         group.finish();
     }
@@ -123,6 +145,7 @@ fn reuse<L: Recycled>(
     });
 }
 
+#[cfg(feature = "lake")]
 fn rows(criterion: &mut Criterion, root: &Path) {
     let mut group = group(criterion, "rows".to_owned());
     group.throughput(Throughput::Elements(1));
@@ -149,6 +172,7 @@ fn scan(criterion: &mut Criterion, root: &Path) {
     }
 }
 
+#[cfg(feature = "lake")]
 fn open(criterion: &mut Criterion, root: &Path) {
     let mut group = group(criterion, "open".to_owned());
     for gibibytes in [1, 16] {
@@ -183,12 +207,15 @@ fn main() {
     // What a run that was killed has left.
     let _ = std::fs::remove_dir_all(root);
     std::fs::create_dir_all(root).expect("a directory");
-    check_disk(root);
+    prepare_disk(root);
     let mut criterion = Criterion::default().configure_from_args();
     appends(&mut criterion, root);
-    rows(&mut criterion, root);
     scan(&mut criterion, root);
-    open(&mut criterion, root);
+    #[cfg(feature = "lake")]
+    {
+        rows(&mut criterion, root);
+        open(&mut criterion, root);
+    }
     criterion.final_summary();
     // These know no filter: a run that is looked for in part has no use for them.
     if std::env::var_os("CRITERION_HOME").is_some() {

@@ -4,9 +4,11 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "lake")]
+use alluvium_benches::SealedStore;
 use alluvium_benches::{
-    Cell, Contestant, Kind, Promise, Recycled, RecycledFiles, RecycledSegments, Samples,
-    SealedStore, Sums, contestants, measure, measure_recycled,
+    Cell, Contestant, Kind, Promise, Recycled, RecycledFiles, RecycledSegments, Samples, Sums,
+    contestants, measure, measure_recycled,
 };
 
 /// How often each side is measured.
@@ -34,37 +36,56 @@ fn undisturbed(mut times: Vec<f64>) -> f64 {
     times[times.len() / 4]
 }
 
-/// Every ratio as a member of a JSON object.
+/// Every ratio as a member of a JSON object; only those of one group if `RATIOS` in the environment names it.
 pub(crate) fn ratios(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut note = |name: String, ratio: f64| {
         println!("{name}: {ratio:.3}");
         found.push(format!("\"{name}\":{ratio}"));
     };
-    for (size, bytes) in [("64KiB", 64 << 10), ("1MiB", 1 << 20)] {
+    let only = std::env::var("RATIOS").ok();
+    let is_wanted = |group: &str| only.as_ref().is_none_or(|only| only == group);
+    for (size, bytes) in [("4KiB", 4 << 10), ("64KiB", 64 << 10), ("1MiB", 1 << 20)] {
         let samples = Samples::new(Kind::Fixed, bytes);
-        fresh(root, &samples, size, &mut note);
-        recycled(root, &samples, size, &mut note);
-        for promise in [Promise::Crash, Promise::Power] {
-            for producers in [1, 2, 8] {
-                peers(cell(root, &samples, producers, promise), size, &mut note);
+        if is_wanted("fresh") && size != "4KiB" {
+            fresh(root, &samples, size, &mut note);
+        }
+        if is_wanted("recycled") && size != "4KiB" {
+            recycled(root, &samples, size, &mut note);
+        }
+        if is_wanted("sync") {
+            synced(root, &samples, size, &mut note);
+            synced_recycled(root, &samples, size, &mut note);
+        }
+        if is_wanted("peers") && size != "4KiB" {
+            for promise in [Promise::Crash, Promise::Power] {
+                for producers in [1, 2, 8] {
+                    peers(cell(root, &samples, producers, promise), size, &mut note);
+                }
             }
         }
     }
-    for (size, bytes) in [("4KiB", 4 << 10), ("64KiB", 64 << 10), ("1MiB", 1 << 20)] {
-        synced(root, &Samples::new(Kind::Fixed, bytes), size, &mut note);
+    if is_wanted("sum") {
+        for kind in [Kind::Numbers, Kind::Fixed] {
+            let sums = Sums::new(root, Samples::new(kind, 1 << 20));
+            let (memory, log) = (|| time(|| sums.of_memory()), || time(|| sums.of_log()));
+            note(format!("sum of {}", kind.name()), faster(&memory, &log));
+        }
     }
-    for kind in [Kind::Numbers, Kind::Fixed] {
-        let sums = Sums::new(root, Samples::new(kind, 1 << 20));
-        let (memory, log) = (|| time(|| sums.of_memory()), || time(|| sums.of_log()));
-        note(format!("sum of {}", kind.name()), faster(&memory, &log));
+    #[cfg(feature = "lake")]
+    if is_wanted("open") {
+        opened(root, &mut note);
     }
+    found
+}
+
+#[cfg(feature = "lake")]
+fn opened(root: &Path, note: &mut impl FnMut(String, f64)) {
     let (one, sixteen) = (SealedStore::new(root, 1), SealedStore::new(root, 16));
     let slower = faster(&|| sixteen.open().as_secs_f64(), &|| {
         one.open().as_secs_f64()
     });
     note("time to open 16 GiB over 1 GiB".into(), slower);
-    found
 }
 
 /// Long enough for a clock, and short enough for little else to come between.
@@ -100,6 +121,8 @@ fn fresh(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(Strin
     note(format!("fresh {size} 2p over 1p"), faster(&one, &two));
     let limit = faster(&side("limit-pwrite", 2), &two);
     note(format!("fresh {size} 2p over limit"), limit);
+    let limit = faster(&side("limit-pwrite-one-file", 2), &two);
+    note(format!("fresh {size} 2p over limit on one file"), limit);
 }
 
 fn recycled(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(String, f64)) {
@@ -107,14 +130,16 @@ fn recycled(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(St
         let cell = cell(root, samples, producers, Promise::Crash);
         per_byte(cell, measure_recycled(lane, cell, 1))
     };
-    let segments = RecycledSegments::new(root, samples);
-    let files = [1, 2].map(|producers| RecycledFiles::new(root, samples, producers));
+    let segments = RecycledSegments::new(root, samples, Promise::Crash);
+    let [file, files] = [1, 2].map(|files| RecycledFiles::new(root, files, Promise::Crash));
     let (one, two) = (|| time(&segments, 1), || time(&segments, 2));
-    let limit = faster(&|| time(&files[0], 1), &one);
+    let limit = faster(&|| time(&file, 1), &one);
     note(format!("recycled {size} over limit"), limit);
     note(format!("recycled {size} 2p over 1p"), faster(&one, &two));
-    let limit = faster(&|| time(&files[1], 2), &two);
+    let limit = faster(&|| time(&files, 2), &two);
     note(format!("recycled {size} 2p over limit"), limit);
+    let limit = faster(&|| time(&file, 2), &two);
+    note(format!("recycled {size} 2p over limit on one file"), limit);
 }
 
 fn synced(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(String, f64)) {
@@ -127,10 +152,26 @@ fn synced(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(Stri
     };
     let one = side("alluvium", 1);
     let limit = faster(&side("limit-pwrite-fdatasync", 1), &one);
-    note(format!("sync {size} over limit"), limit);
+    note(format!("sync fresh {size} over limit"), limit);
     if size == "4KiB" {
         let eight = faster(&one, &side("alluvium", 8));
-        note(format!("sync {size} 8p over 1p"), eight);
+        note(format!("sync fresh {size} 8p over 1p"), eight);
+    }
+}
+
+fn synced_recycled(root: &Path, samples: &Samples, size: &str, note: &mut impl FnMut(String, f64)) {
+    let time = |lane: &dyn Recycled, producers: usize| {
+        let cell = cell(root, samples, producers, Promise::Power);
+        per_byte(cell, measure_recycled(lane, cell, 1))
+    };
+    let segments = RecycledSegments::new(root, samples, Promise::Power);
+    let file = RecycledFiles::new(root, 1, Promise::Power);
+    let one = || time(&segments, 1);
+    let limit = faster(&|| time(&file, 1), &one);
+    note(format!("sync recycled {size} over limit"), limit);
+    if size == "4KiB" {
+        let eight = faster(&one, &|| time(&segments, 8));
+        note(format!("sync recycled {size} 8p over 1p"), eight);
     }
 }
 

@@ -9,10 +9,12 @@ pub(crate) const PROMISES: [(&str, &str); 2] = [
 ];
 
 /// The lanes in the order of the report.
-pub(crate) const LANES: [&str; 12] = [
+pub(crate) const LANES: [&str; 14] = [
     "limit-memcpy",
     "limit-pwrite",
+    "limit-pwrite-one-file",
     "limit-pwrite-fdatasync",
+    "limit-pwrite-fdatasync-one-file",
     "alluvium",
     "arrow-ipc",
     "parquet",
@@ -79,28 +81,34 @@ fn lanes(results: &Results, columns: &[(String, String)]) -> String {
     text
 }
 
+/// Over pages that were written before.
 fn recycled(results: &Results) -> String {
-    let columns: Vec<(String, String)> = [1, 2]
-        .iter()
-        .flat_map(|p| ["64KiB", "1MiB"].map(|size| (p, size)))
-        .map(|(p, size)| {
-            (
-                format!("{size} × {p}"),
-                format!("recycled fixed {size} {p}p"),
-            )
-        })
-        .filter(|(_, group)| !results.group(group).is_empty())
-        .collect();
-    if columns.is_empty() {
-        return String::new();
+    let mut text = String::new();
+    for (group, title, producers) in [
+        ("recycled", PROMISES[0].1, [1, 2]),
+        ("recycled-power", PROMISES[1].1, [1, 8]),
+    ] {
+        let columns: Vec<(String, String)> = producers
+            .iter()
+            .flat_map(|p| ["4KiB", "64KiB", "1MiB"].map(|size| (p, size)))
+            .map(|(p, size)| {
+                let group = format!("{group} fixed {size} {p}p");
+                (format!("{size} × {p}"), group)
+            })
+            .filter(|(_, group)| !results.group(group).is_empty())
+            .collect();
+        if columns.is_empty() {
+            continue;
+        }
+        let headings: String = columns.iter().map(|(h, _)| format!(" {h} |")).collect();
+        text += &format!(
+            "\n### {title}: fixed, over pages that were written before\n\n\
+             | batch × producers |{headings}\n|---|{}\n{}",
+            "--:|".repeat(columns.len()),
+            lanes(results, &columns)
+        );
     }
-    let headings: String = columns.iter().map(|(h, _)| format!(" {h} |")).collect();
-    format!(
-        "\n### Survives the death of the process: fixed, over pages that were written before\n\n\
-         | batch × producers |{headings}\n|---|{}\n{}",
-        "--:|".repeat(columns.len()),
-        lanes(results, &columns)
-    )
+    text
 }
 
 fn rows(results: &Results) -> String {

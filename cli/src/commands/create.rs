@@ -1,12 +1,12 @@
 //! `alluvium create`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use alluvium::transform::parse_transforms_toml;
 use alluvium::{Durability, StoreOptions, TableOptions, WhenFull};
 use arrow::datatypes::Field;
 
+use super::transforms::read_transforms;
 use crate::args::{parse_bytes, parse_durability, parse_duration, parse_pair};
 use crate::columns::{describe, parse_column, schema};
 use crate::failure::{Failure, Outcome};
@@ -92,13 +92,7 @@ impl Args {
         let schema = schema(&self.columns).map_err(Failure::new)?;
         let mut options = TableOptions::new(schema).bucket(self.bucket);
         if let Some(path) = &self.transforms {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                Failure::of(format_args!("cannot read {}", path.display()), &error)
-            })?;
-            let base = path.parent().unwrap_or(Path::new(""));
-            let transforms = parse_transforms_toml(&text, base)
-                .map_err(|error| Failure::of(path.display(), &error))?;
-            options = options.transforms(transforms);
+            options = options.transforms(read_transforms(path)?);
         }
         if let Some(lake) = self.lake {
             options = options.lake(lake);

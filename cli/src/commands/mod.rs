@@ -10,6 +10,7 @@ pub(crate) mod run;
 pub(crate) mod search;
 pub(crate) mod status;
 pub(crate) mod tier;
+pub(crate) mod transforms;
 pub(crate) mod verify;
 
 use std::path::Path;

@@ -13,7 +13,8 @@ use crate::output::{Output, bytes, count, plain, span, table};
 ///
 /// committed: rows that readers see. durable: rows that survive power loss. tiered: rows that are
 /// settled in the lake, are dead letters or were filtered by a transform. lag: what is committed but
-/// not tiered, in rows, bytes and the age of the oldest.
+/// not tiered, in rows, bytes and the age of the oldest. untransformed: the rows that the transforms are
+/// not done with, and the age of the oldest.
 ///
 /// It works beside a process that writes to the store.
 #[derive(Debug, clap::Args)]
@@ -68,6 +69,7 @@ fn print(all: &[TableStatus], output: &mut Output) -> Outcome {
         "dead",
         "filtered",
         "lag",
+        "untransformed",
         "segments",
         "log",
         "lake version",
@@ -81,6 +83,7 @@ fn print(all: &[TableStatus], output: &mut Output) -> Outcome {
             count(status.dead_letters),
             count(status.filtered),
             lag(status),
+            untransformed(status),
             count(status.segments as u64),
             log(status),
             status
@@ -95,6 +98,12 @@ fn print(all: &[TableStatus], output: &mut Output) -> Outcome {
             plain(&status.table),
             plain(&status.lake_uri)
         ))?;
+        let transforms = status.transforms.iter();
+        let transforms: Vec<_> = transforms.map(|t| plain(&t.name)).collect();
+        if !transforms.is_empty() {
+            let (name, transforms) = (plain(&status.table), transforms.join(", "));
+            output.line(format_args!("{name}: transforms {transforms}"))?;
+        }
         if let Some(error) = &status.last_error {
             output.line(format_args!(
                 "{}: last error: {}",
@@ -112,6 +121,17 @@ fn log(status: &TableStatus) -> String {
         None => bytes(status.log_bytes),
         Some(limit) => format!("{} of {}", bytes(status.log_bytes), bytes(limit)),
     }
+}
+
+fn untransformed(status: &TableStatus) -> String {
+    if status.transforms.is_empty() {
+        return "no transforms".to_owned();
+    }
+    if status.transform_lag_rows == 0 {
+        return "none".to_owned();
+    }
+    let age = Duration::try_from_secs_f64(status.transform_lag_seconds).unwrap_or_default();
+    format!("{} rows, {}", count(status.transform_lag_rows), span(age))
 }
 
 fn lag(status: &TableStatus) -> String {

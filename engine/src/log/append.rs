@@ -155,20 +155,48 @@ impl Log {
     ) -> Result<Appended> {
         let started = Instant::now();
         self.shared.check_poison()?;
-        let encoded = EncodedBatch::new(batch, source)?;
-        let rows = u64::from(encoded.row_count);
-        if rows == 0 {
+        self.append_encoded(
+            &EncodedBatch::new(batch, source)?,
+            schema_id,
+            source,
+            started,
+        )
+    }
+
+    /// Appends to a staged log what was made of the next `offsets` rows, which may be none.
+    pub(crate) fn append_staged(
+        &self,
+        batch: &RecordBatch,
+        schema_id: u16,
+        offsets: u64,
+    ) -> Result<Appended> {
+        let started = Instant::now();
+        self.shared.check_poison()?;
+        let mut encoded = EncodedBatch::new(batch, None)?;
+        encoded.offsets = offsets;
+        self.append_encoded(&encoded, schema_id, None, started)
+    }
+
+    fn append_encoded(
+        &self,
+        encoded: &EncodedBatch,
+        schema_id: u16,
+        source: Option<Source>,
+        started: Instant,
+    ) -> Result<Appended> {
+        if encoded.offsets == 0 {
             return self.append_nothing();
         }
+        let rows = u64::from(encoded.row_count);
         let metrics = &self.shared.options.metrics;
-        let appended = match self.reserve(&encoded, schema_id, source)? {
+        let appended = match self.reserve(encoded, schema_id, source)? {
             Reserved::Room(reservation) => {
                 let (base_offset, end_offset) = (
                     reservation.header.base_offset,
                     reservation.header.end_offset,
                 );
                 let bytes = reservation.header.frame_bytes();
-                reservation.fill(&encoded)?;
+                reservation.fill(encoded)?;
                 metrics.appended(rows, bytes, started.elapsed());
                 Appended {
                     base_offset,
@@ -227,7 +255,7 @@ impl Log {
             if let Some(newest) = source.and_then(|source| writer.producers.known(source)) {
                 return Ok(Reserved::Known(newest.clone()));
             }
-            if writer.prefix.end_offset + u64::from(encoded.row_count) > OFFSET_MAX {
+            if writer.prefix.end_offset + encoded.offsets > OFFSET_MAX {
                 return Err(Error::invalid(
                     "table",
                     "has as many rows as offsets can number",
@@ -265,7 +293,7 @@ impl Log {
         let header = FrameHeader {
             segment_sequence: writer.active.header.sequence,
             base_offset,
-            end_offset: base_offset + u64::from(encoded.row_count),
+            end_offset: base_offset + encoded.offsets,
             synced_offset: shared.durable().min(base_offset),
             timestamp_us: writer.timestamp_us(),
             payload_length: encoded.payload_length,

@@ -29,7 +29,7 @@
 //! | 16..24 | segment sequence |
 //! | 24..32 | length: where the frames end, a file position |
 //! | 32..40 | end offset |
-//! | 40..48 | rows |
+//! | 40..48 | offsets: as many as rows, but in a staged log |
 //! | 48..56 | smallest timestamp of a frame |
 //! | 56..64 | largest timestamp of a frame |
 //! | 64..4096 | zeros |
@@ -50,6 +50,8 @@ const FOOTER_MAGIC: [u8; 8] = *b"ALLUVEND";
 pub(crate) enum LogKind {
     /// What was appended.
     Raw,
+    /// What transforms made of it: a frame has the offsets of the rows that it was made of, however many rows it holds.
+    Staged,
     /// What transforms could not take.
     Dead,
 }
@@ -58,6 +60,7 @@ impl LogKind {
     fn code(self) -> u32 {
         match self {
             Self::Raw => 0,
+            Self::Staged => 1,
             Self::Dead => 2,
         }
     }
@@ -66,6 +69,7 @@ impl LogKind {
     pub(crate) fn directory(self) -> &'static str {
         match self {
             Self::Raw => "raw",
+            Self::Staged => "staged",
             Self::Dead => "dead",
         }
     }
@@ -112,6 +116,7 @@ impl SegmentHeader {
             created_us: i64::from_le_bytes(fields.take()?),
             kind: match u32::from_le_bytes(fields.take()?) {
                 0 => LogKind::Raw,
+                1 => LogKind::Staged,
                 2 => LogKind::Dead,
                 _ => return None,
             },

@@ -1,6 +1,7 @@
-//! A frame's payload as a record batch whose buffers are the payload's memory.
+//! A payload's messages, and what they say of arrays; all columns of a payload by Arrow's reader.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -16,15 +17,9 @@ const PREFIX_BYTES: usize = 8;
 /// No array of a payload is longer, nulls aside; Arrow's reader multiplies lengths without looking.
 const ARRAY_LENGTH_MAX: usize = 1 << 40;
 
-/// Decodes a payload that [`super::encode`] made, without copying it.
-///
-/// Everything is validated (ranges, offsets, UTF-8), as a checksum only says that the bytes are the
-/// ones that were written.
-pub(crate) fn decode(payload: &Buffer, schema: SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let mut messages = Messages {
-        payload,
-        position: 0,
-    };
+/// All columns of a payload, by Arrow's reader.
+pub(super) fn read_whole(payload: &Buffer, schema: SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let mut messages = Messages::of(payload);
     let mut value_types = Vec::new();
     let numbered = numbered(schema.fields(), &mut value_types);
     let mut dictionaries = HashMap::new();
@@ -40,7 +35,7 @@ pub(crate) fn decode(payload: &Buffer, schema: SchemaRef) -> Result<RecordBatch,
 }
 
 /// The fields with their dictionaries numbered as [`super::encode`] does; adds the types of the dictionaries' values.
-fn numbered(fields: &Fields, value_types: &mut Vec<DataType>) -> Fields {
+pub(super) fn numbered(fields: &Fields, value_types: &mut Vec<DataType>) -> Fields {
     let number = |field| numbered_field(field, value_types);
     fields.iter().map(number).collect()
 }
@@ -76,14 +71,19 @@ fn with_dictionary_id(field: &Field, id: i64) -> Field {
 }
 
 /// The encapsulated messages of a payload, one after the other.
-struct Messages<'a> {
+pub(super) struct Messages<'a> {
     payload: &'a Buffer,
     position: usize,
 }
 
 impl<'a> Messages<'a> {
+    pub(super) fn of(payload: &'a Buffer) -> Self {
+        let position = 0;
+        Self { payload, position }
+    }
+
     /// The next message and its body.
-    fn next(&mut self) -> Result<(Message<'a>, Buffer), ArrowError> {
+    pub(super) fn next(&mut self) -> Result<(Message<'a>, Buffer), ArrowError> {
         let rest = self
             .payload
             .get(self.position..)
@@ -126,12 +126,8 @@ impl<'a> Messages<'a> {
         values.ok_or_else(|| broken("a dictionary without values"))
     }
 
-    /// The record batch, which is the last message.
-    fn record_batch(
-        &mut self,
-        schema: SchemaRef,
-        dictionaries: &HashMap<i64, ArrayRef>,
-    ) -> Result<RecordBatch, ArrowError> {
+    /// The record batch, which is the last message, and its body.
+    pub(super) fn last(&mut self) -> Result<(arrow_ipc::RecordBatch<'a>, Buffer), ArrowError> {
         let (message, body) = self.next()?;
         let batch = message
             .header_as_record_batch()
@@ -139,6 +135,15 @@ impl<'a> Messages<'a> {
         if self.position != self.payload.len() {
             return Err(broken("bytes behind the record batch"));
         }
+        Ok((batch, body))
+    }
+
+    fn record_batch(
+        &mut self,
+        schema: SchemaRef,
+        dictionaries: &HashMap<i64, ArrayRef>,
+    ) -> Result<RecordBatch, ArrowError> {
+        let (batch, body) = self.last()?;
         read(&body, batch, schema, dictionaries)
     }
 }
@@ -157,7 +162,7 @@ fn read(
 /// What a record batch message says of its arrays, in the order of the format's depth-first walk.
 ///
 /// Arrow's reader panics on lengths and ranges that don't fit, so this looks first. What buffers hold it validates itself.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     nodes: VectorIter<'a, FieldNode>,
     buffers: VectorIter<'a, arrow_ipc::Buffer>,
     variadic_counts: Option<VectorIter<'a, i64>>,
@@ -170,24 +175,36 @@ impl<'a> Walk<'a> {
         fields: &Fields,
         body_bytes: usize,
     ) -> Result<(), ArrowError> {
+        let mut walk = Self::new(batch, body_bytes)?;
+        for field in fields {
+            walk.array(field.data_type())?;
+        }
+        walk.end(batch)
+    }
+
+    pub(super) fn new(
+        batch: &arrow_ipc::RecordBatch<'a>,
+        body_bytes: usize,
+    ) -> Result<Self, ArrowError> {
         if batch.compression().is_some() {
             return Err(broken("a compressed batch"));
         }
-        let mut walk = Self {
+        Ok(Self {
             nodes: batch.nodes().ok_or_else(|| broken("no nodes"))?.iter(),
             buffers: batch.buffers().ok_or_else(|| broken("no buffers"))?.iter(),
             variadic_counts: batch.variadicBufferCounts().map(|counts| counts.iter()),
             body_bytes,
-        };
-        for field in fields {
-            walk.array(field.data_type())?;
-        }
-        let counts_left = walk
+        })
+    }
+
+    /// Fails when there is more than what was passed.
+    pub(super) fn end(mut self, batch: &arrow_ipc::RecordBatch<'a>) -> Result<(), ArrowError> {
+        let counts_left = self
             .variadic_counts
             .is_some_and(|mut counts| counts.next().is_some());
         if length(batch.length()).is_none()
-            || walk.nodes.next().is_some()
-            || walk.buffers.next().is_some()
+            || self.nodes.next().is_some()
+            || self.buffers.next().is_some()
             || counts_left
         {
             return Err(broken("more in the batch than its columns"));
@@ -195,16 +212,22 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Passes an array and its children; its length.
-    fn array(&mut self, data_type: &DataType) -> Result<usize, ArrowError> {
+    /// The lengths that the next array has: of itself and of its nulls.
+    pub(super) fn node(&mut self) -> Result<(usize, usize), ArrowError> {
         let node = self.nodes.next().ok_or_else(|| broken("too few nodes"))?;
         let (Some(rows), Some(null_count)) = (length(node.length()), length(node.null_count()))
         else {
             return Err(broken("the length of an array"));
         };
-        if null_count > rows {
-            return Err(broken("more nulls than rows"));
+        match null_count <= rows {
+            true => Ok((rows, null_count)),
+            false => Err(broken("more nulls than rows")),
         }
+    }
+
+    /// Passes an array and its children; its length.
+    pub(super) fn array(&mut self, data_type: &DataType) -> Result<usize, ArrowError> {
+        let (rows, null_count) = self.node()?;
         if *data_type != DataType::Null {
             let bits = if null_count > 0 { rows } else { 0 };
             self.buffer(bits.div_ceil(8), 1)?;
@@ -247,10 +270,18 @@ impl<'a> Walk<'a> {
     }
 
     fn fixed_width(&mut self, rows: usize, data_type: &DataType) -> Result<(), ArrowError> {
+        self.fixed_width_range(rows, data_type).map(drop)
+    }
+
+    pub(super) fn fixed_width_range(
+        &mut self,
+        rows: usize,
+        data_type: &DataType,
+    ) -> Result<Range<usize>, ArrowError> {
         let width = data_type
             .primitive_width()
             .ok_or_else(|| broken(&format!("type {data_type} in a payload")))?;
-        self.buffer(rows * width, width)
+        self.range(rows * width, width)
     }
 
     /// Arrow addresses the values with an i32, and panics beyond.
@@ -285,6 +316,11 @@ impl<'a> Walk<'a> {
 
     /// Passes a buffer of at least `bytes` bytes whose values are `width` wide.
     fn buffer(&mut self, bytes: usize, width: usize) -> Result<(), ArrowError> {
+        self.range(bytes, width).map(drop)
+    }
+
+    /// As [`Walk::buffer`]; where the buffer lies in the body.
+    pub(super) fn range(&mut self, bytes: usize, width: usize) -> Result<Range<usize>, ArrowError> {
         let buffer = self
             .buffers
             .next()
@@ -293,28 +329,25 @@ impl<'a> Walk<'a> {
             usize::try_from(buffer.offset()),
             usize::try_from(buffer.length()),
         );
-        match (start, held) {
-            (Ok(start), Ok(held))
-                if held >= bytes
-                    && held.is_multiple_of(width)
-                    && start
-                        .checked_add(held)
-                        .is_some_and(|end| end <= self.body_bytes) =>
-            {
-                Ok(())
+        let range = match (start, held) {
+            (Ok(start), Ok(held)) if held >= bytes && held.is_multiple_of(width) => {
+                start.checked_add(held).map(|end| start..end)
             }
-            _ => Err(broken("a buffer that is too short or outside of the body")),
-        }
+            _ => None,
+        };
+        range
+            .filter(|range| range.end <= self.body_bytes)
+            .ok_or_else(|| broken("a buffer that is too short or outside of the body"))
     }
 }
 
 /// A length that an array can have.
-fn length(value: i64) -> Option<usize> {
+pub(super) fn length(value: i64) -> Option<usize> {
     usize::try_from(value)
         .ok()
         .filter(|length| *length <= ARRAY_LENGTH_MAX)
 }
 
-fn broken(reason: &str) -> ArrowError {
+pub(super) fn broken(reason: &str) -> ArrowError {
     ArrowError::IpcError(reason.to_owned())
 }

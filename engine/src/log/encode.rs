@@ -44,6 +44,8 @@ pub(crate) struct EncodedBatch {
     pub(crate) payload_length: u32,
     pub(crate) payload_checksum: u32,
     pub(crate) row_count: u32,
+    /// How many offsets the frame takes: one a row, but in a staged log.
+    pub(crate) offsets: u64,
 }
 
 impl EncodedBatch {
@@ -82,6 +84,7 @@ impl EncodedBatch {
             payload_length: bytes as u32,
             payload_checksum: 0,
             row_count,
+            offsets: u64::from(row_count),
         };
         encoded.payload_checksum = encoded.checksum();
         Ok(encoded)

@@ -1,12 +1,13 @@
 //! The log: an append-only sequence of Arrow record batches in preallocated, memory-mapped segments.
 //!
-//! Imports run one way: [`frame`] ◀ [`block`], [`types`], [`encode`], [`decode`], [`producers`], [`storage`] ◀ [`segment`],
+//! Imports run one way: [`frame`] ◀ [`block`], [`types`], [`encode`], [`decode`] ◀ [`decoder`], [`producers`], [`storage`] ◀ [`segment`],
 //! [`spare`] ◀ [`recovery`], [`pool`] ◀ [`append`] with [`writer`], [`publish`], [`sync`], [`keeper`], [`retain`]
 //! and [`reader`] ◀ [`open`]. The log knows nothing of transforms, tables or Lance.
 
 pub(crate) mod append;
 pub(crate) mod block;
-pub(crate) mod decode;
+mod decode;
+pub(crate) mod decoder;
 pub(crate) mod encode;
 pub(crate) mod frame;
 pub(crate) mod keeper;
@@ -33,6 +34,8 @@ mod tests_disk;
 #[cfg(test)]
 mod tests_killed;
 #[cfg(test)]
+mod tests_staged;
+#[cfg(test)]
 mod tests_threads;
 #[cfg(test)]
 mod tests_types;
@@ -41,10 +44,11 @@ pub(crate) mod writer;
 
 pub(crate) use append::{Log, now_us};
 pub(crate) use block::LogKind;
+pub(crate) use decoder::Decoder;
 pub use options::{Durability, WhenFull};
 pub(crate) use options::{LogOptions, RECYCLED_SEGMENTS, Retention, SEGMENT_BYTES};
 pub(crate) use producers::Source;
-pub(crate) use reader::Frame;
+pub(crate) use reader::{Frame, LogReader};
 pub use rows::{LogRows, LoggedBatch};
 pub(crate) use storage::{create_directory, sync_directory};
 pub(crate) use types::check_schema;

@@ -156,10 +156,11 @@ fn first_segment(options: &LogOptions, sequence: u64) -> Result<Found> {
     let header = options.segment_header(sequence, options.segment_bytes);
     let spare = Spare::allocate(&options.storage, &options.directory, header)?;
     options.metrics.segment_created();
-    let segment = spare.name(0).map_err(|failed| failed.1)?;
+    let begins_at = options.begins_at;
+    let segment = spare.name(begins_at).map_err(|failed| failed.1)?;
     Ok(Found {
         segments: vec![Arc::new(segment)],
-        prefix: ValidPrefix::empty(0),
+        prefix: ValidPrefix::empty(begins_at),
         synced_offset: 0,
     })
 }

@@ -74,6 +74,8 @@ pub(crate) struct LogOptions {
     pub(crate) table_id: Uuid,
     pub(crate) kind: LogKind,
     pub(crate) segment_bytes: u64,
+    /// The offset that a new log begins at.
+    pub(crate) begins_at: u64,
     pub(crate) durability: Durability,
     /// How many segments are kept for reuse at most.
     pub(crate) recycled_segments: usize,
@@ -96,6 +98,7 @@ impl LogOptions {
             table_id,
             kind,
             segment_bytes: SEGMENT_BYTES,
+            begins_at: 0,
             durability: Durability::default(),
             recycled_segments: RECYCLED_SEGMENTS,
             max_bytes: None,

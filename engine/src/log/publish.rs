@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -42,7 +43,7 @@ impl InFlight {
         state.first + state.frames.len() as u64 - 1
     }
 
-    /// Wakes those who wait, as the log was poisoned.
+    /// Wakes those who wait: the log was poisoned, or one of them has something else to do.
     pub(crate) fn wake(&self) {
         drop(self.state.lock());
         self.published.notify_all();
@@ -88,6 +89,14 @@ impl Shared {
     /// Returns once everything below an offset is readable.
     pub(crate) fn wait_committed(&self, offset: u64) -> Result<()> {
         self.wait_committed_in(self.in_flight.state.lock(), offset)
+    }
+
+    /// Returns once something at or behind an offset is readable, somebody wakes all, or that much time passed.
+    pub(crate) fn wait_beyond(&self, offset: u64, timeout: Duration) {
+        let mut state = self.in_flight.state.lock();
+        if self.committed() <= offset {
+            self.in_flight.published.wait_for(&mut state, timeout);
+        }
     }
 
     fn wait_committed_in(

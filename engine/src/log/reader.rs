@@ -7,7 +7,7 @@ use arrow_buffer::Buffer;
 use arrow_schema::SchemaRef;
 
 use super::append::Shared;
-use super::decode::decode;
+use super::decoder::Decoder;
 use super::frame::{FRAME_ALIGNMENT, FrameHeader};
 use super::segment::{FRAMES_START, Segment};
 use crate::error::{Error, Result};
@@ -23,18 +23,19 @@ pub(crate) struct Frame {
 impl Frame {
     /// The rows, their buffers being the segment's mapped memory. Checks the payload's checksum.
     pub(crate) fn batch(&self, schema: SchemaRef) -> Result<RecordBatch> {
-        self.decode(self.segment.payload(self.position, &self.header), schema)
+        let payload = self.segment.payload(self.position, &self.header);
+        self.decode(payload, &Decoder::new(schema))
     }
 
     /// As [`Frame::batch`], without checking again what this process has checked, or has written itself.
-    pub(crate) fn batch_verified_once(&self, schema: SchemaRef) -> Result<RecordBatch> {
+    pub(crate) fn batch_verified_once(&self, decoder: &Decoder) -> Result<RecordBatch> {
         let payload = self
             .segment
             .payload_verified_once(self.position, &self.header);
-        self.decode(payload, schema)
+        self.decode(payload, decoder)
     }
 
-    fn decode(&self, payload: Option<Buffer>, schema: SchemaRef) -> Result<RecordBatch> {
+    fn decode(&self, payload: Option<Buffer>, decoder: &Decoder) -> Result<RecordBatch> {
         let payload = payload.ok_or_else(|| {
             let reason = "the payload's checksum is wrong";
             self.segment.corrupt(self.position, reason)
@@ -43,7 +44,8 @@ impl Frame {
             true if payload.len() > FRAME_ALIGNMENT => payload.slice(FRAME_ALIGNMENT),
             _ => payload,
         };
-        let batch = decode(&message, schema)
+        let batch = decoder
+            .decode(&message)
             .map_err(|e| self.segment.corrupt(self.position, e.to_string()))?;
         if batch.num_rows() as u64 != u64::from(self.header.row_count) {
             let reason = "the header and the payload differ in their number of rows";
@@ -82,7 +84,7 @@ impl LogReader {
             })?;
             let next = position + header.frame_bytes();
             self.cursor = Some((Arc::clone(&segment), next));
-            if header.row_count == 0 {
+            if header.base_offset == header.end_offset {
                 segment.pass(position, &header);
             }
             if header.end_offset > self.next_offset {

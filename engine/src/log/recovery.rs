@@ -19,6 +19,7 @@ pub(crate) struct ValidPrefix {
     /// Where they end, a file position.
     pub(crate) end_position: u64,
     pub(crate) end_offset: u64,
+    /// Offsets of the frames: as many as rows, but in a staged log.
     pub(crate) rows: u64,
     pub(crate) timestamp_us_min: i64,
     pub(crate) timestamp_us_max: i64,
@@ -56,8 +57,9 @@ impl ValidPrefix {
         self.synced_offset = self.synced_offset.max(header.synced_offset);
         self.ends_in_barrier = header.is_barrier();
         self.newest_us = self.newest_us.max(header.timestamp_us);
-        if header.row_count > 0 {
-            self.rows += u64::from(header.row_count);
+        let offsets = header.end_offset - header.base_offset;
+        if offsets > 0 {
+            self.rows += offsets;
             self.timestamp_us_min = self.timestamp_us_min.min(header.timestamp_us);
             self.timestamp_us_max = self.timestamp_us_max.max(header.timestamp_us);
         }

@@ -22,6 +22,21 @@ impl Log {
         self.shared.committed()
     }
 
+    /// Waits for rows at or behind an offset, that long at most, or until [`Log::wake`].
+    pub(crate) fn wait_beyond(&self, offset: u64, timeout: Duration) {
+        self.shared.wait_beyond(offset, timeout);
+    }
+
+    /// Wakes those who wait for rows.
+    pub(crate) fn wake(&self) {
+        self.shared.in_flight.wake();
+    }
+
+    /// Where the log's files are.
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        &self.shared.options.directory
+    }
+
     /// One past the last offset that is known to survive power loss.
     pub(crate) fn durable(&self) -> u64 {
         self.shared.durable()

@@ -1,6 +1,7 @@
 //! A segment: one preallocated file of frames, written with `pwritev`, read through a map.
 
 use std::io::IoSlice;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use arrow_buffer::Buffer;
 use rustix::fs::{FlockOperation, SeekFrom};
 
-use super::block::{BLOCK_BYTES, SegmentFooter, SegmentHeader};
+use super::block::{BLOCK_BYTES, LogKind, SegmentFooter, SegmentHeader};
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, checksum_of};
 use super::mapping::Mapping;
 use super::storage::{Storage, StorageFile, sync_data, sync_names, write_all_at};
@@ -98,23 +99,23 @@ impl Segment {
             let reason = "the file is too short for a segment".to_owned();
             return Err(corrupt(length, reason));
         }
-        let map = Mapping::new(file.file(), path, length)?;
-        let block = map.bytes(0..BLOCK_BYTES).unwrap_or_default();
-        let header = SegmentHeader::from_block(block).map_err(|reason| corrupt(0, reason))?;
+        let header = read_block(&*file, path, 0)?;
+        let header = SegmentHeader::from_block(&header).map_err(|reason| corrupt(0, reason))?;
         if header.capacity != length {
             let reason = format!("the file should have {} bytes", header.capacity);
             return Err(corrupt(length, reason));
         }
         let base_offset = base_offset_of(path)
             .ok_or_else(|| corrupt(0, "the file's name is not an offset".to_owned()))?;
-        let block = map.bytes(length - BLOCK_BYTES..length).unwrap_or_default();
-        let footer = SegmentFooter::from_block(block, header.sequence, header.salt);
+        let footer = read_block(&*file, path, length - BLOCK_BYTES)?;
+        let footer = SegmentFooter::from_block(&footer, header.sequence, header.salt);
         // What was copied to another's name would send appends to where rows are.
         let begins_at = footer.map(|f| f.end_offset.checked_sub(f.rows));
         if begins_at.is_some_and(|begins_at| begins_at != Some(base_offset)) {
             let reason = "the file's name is not the offset that its rows begin at".to_owned();
             return Err(corrupt(0, reason));
         }
+        let map = Mapping::new(file.file(), path, length)?;
         let segment = Self::named(
             path.into(),
             base_offset,
@@ -207,7 +208,8 @@ impl Segment {
         let fits = position + header.frame_bytes() <= self.frames_end();
         let is_of_here = header.segment_sequence == self.header.sequence
             && header.base_offset >= self.base_offset;
-        let has_rows = header.end_offset - header.base_offset == u64::from(header.row_count);
+        let has_rows = header.end_offset - header.base_offset == u64::from(header.row_count)
+            || self.header.kind == LogKind::Staged;
         (fits && is_of_here && has_rows).then_some(header)
     }
 
@@ -293,6 +295,18 @@ impl Segment {
             reason: reason.into(),
         }
     }
+}
+
+/// Reads a header or footer. Through the map it would cost a page fault, and most segments are opened without being read.
+fn read_block(
+    file: &dyn StorageFile,
+    path: &Path,
+    position: u64,
+) -> Result<[u8; BLOCK_BYTES as usize]> {
+    let mut block = [0; BLOCK_BYTES as usize];
+    let read = file.file().read_exact_at(&mut block, position);
+    read.map_err(Error::io("read", path))?;
+    Ok(block)
 }
 
 /// Locks a file against being reused, and makes sure that it still has its name.

@@ -8,96 +8,115 @@ use std::task::{Context, Poll, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::append::{Log, Shared};
 use super::segment::Segment;
 use crate::error::Result;
 
-/// The leader waits for the rest of its group at most this part of the last `fdatasync`'s time.
-const LINGER_SHARE: u32 = 2;
-/// And never longer than this.
+/// The first of a group waits for the rest of it as long as the last `fdatasync` took, which is what those who come too
+/// late must wait longer; but never longer than this.
 const LINGER_MAX: Duration = Duration::from_millis(1);
 
 /// Those who wait for durability.
 #[derive(Debug, Default)]
 pub(crate) struct Syncing {
     group: Mutex<Group>,
-    complete: Condvar,
     wakers: Mutex<Vec<(u64, Waker)>>,
 }
 
 #[derive(Debug, Default)]
 struct Group {
-    has_leader: bool,
-    /// Who waits for the leader. Each sleeps by itself: a condition variable would wake one after the other, as
-    /// each takes the lock.
+    is_syncing: bool,
+    /// Who waits. Each sleeps by itself: a condition variable would wake one after the other, as each takes the lock.
     parked: Vec<Thread>,
+    /// Counts how often they were woken.
+    round: u64,
     /// How many waited when the last `fdatasync` ended, the leader among them, and how long it took.
     last_size: usize,
     last_took: Duration,
 }
 
 impl Group {
-    fn size(&self) -> usize {
-        self.parked.len() + 1
+    /// Whether no more callers need to be waited for, `me` and those who are parked being there.
+    fn is_complete(&self) -> bool {
+        self.parked.len() + 1 >= self.last_size
+    }
+
+    fn linger(&self) -> Duration {
+        self.last_took.min(LINGER_MAX)
     }
 }
 
 impl Shared {
     /// Returns once everything below `offset`, which is committed, survives power loss.
     ///
-    /// One caller syncs for all who wait. When there were several the last time, it gives them a moment to come
-    /// back, as they do when producers append in step: else they would split into two groups that take turns. A
-    /// failed `fdatasync` poisons the log, as the kernel may have dropped the pages that it could not write.
+    /// One caller, the leader, syncs for all who wait. When there were several the last time, those who come first
+    /// give the others a moment to come back, as they do when producers append in step: else they would split into
+    /// two groups that take turns. Whoever completes the group leads it, being awake; or else, when the moment is
+    /// over, whoever came first. A failed `fdatasync` poisons the log, as the kernel may have dropped the pages that
+    /// it could not write.
     pub(crate) fn sync_through(&self, offset: u64) -> Result<()> {
         loop {
             if self.durable() >= offset || self.check_poison().is_err() {
                 return self.check_poison_below(offset);
             }
             let mut group = self.syncing.group.lock();
-            if !group.has_leader {
-                group.has_leader = true;
+            if !group.is_syncing && group.is_complete() {
                 return self.lead(group);
             }
+            let is_first = !group.is_syncing && group.parked.is_empty();
+            let (round, deadline) = (group.round, Instant::now() + group.linger());
             group.parked.push(thread::current());
-            if group.size() == group.last_size {
-                self.syncing.complete.notify_one();
-            }
             drop(group);
-            // May wake for no reason, and then the thread is in the list twice, which does no harm.
-            thread::park();
+            if let Some(group) = self.wait_for_leader(round, is_first.then_some(deadline)) {
+                return self.lead(group);
+            }
+        }
+    }
+
+    /// Sleeps until the group of that round was synced. If there is a deadline and nobody leads the group by then, it
+    /// is given to the caller to lead.
+    fn wait_for_leader(
+        &self,
+        round: u64,
+        mut deadline: Option<Instant>,
+    ) -> Option<MutexGuard<'_, Group>> {
+        loop {
+            match deadline {
+                None => thread::park(),
+                Some(deadline) => {
+                    thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
+                }
+            }
+            let mut group = self.syncing.group.lock();
+            if group.round != round {
+                return None;
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                if !group.is_syncing {
+                    let me = thread::current().id();
+                    group.parked.retain(|thread| thread.id() != me);
+                    return Some(group);
+                }
+                deadline = None;
+            }
         }
     }
 
     /// Syncs what is committed, which the caller waits for, for all who wait.
     fn lead(&self, mut group: MutexGuard<'_, Group>) -> Result<()> {
-        let deadline = Instant::now() + (group.last_took / LINGER_SHARE).min(LINGER_MAX);
-        while group.size() < group.last_size
-            && !self
-                .syncing
-                .complete
-                .wait_until(&mut group, deadline)
-                .timed_out()
-        {}
+        group.is_syncing = true;
         drop(group);
-
         let started = Instant::now();
         let synced = self.sync_committed();
         let mut group = self.syncing.group.lock();
-        group.has_leader = false;
+        group.is_syncing = false;
         // Those who came meanwhile too: they would be the other half of two groups that take turns.
-        group.last_size = group.size();
+        group.last_size = group.parked.len() + 1;
         group.last_took = started.elapsed();
-        drop(group);
-        self.wake_parked();
+        wake(group);
         synced
-    }
-
-    /// Lets those who wait for the leader look again.
-    fn wake_parked(&self) {
-        let parked = std::mem::take(&mut self.syncing.group.lock().parked);
-        parked.iter().for_each(Thread::unpark);
     }
 
     /// Durable already, or the log's failure.
@@ -166,9 +185,17 @@ impl Shared {
     /// Wakes everyone who waits for something of this log, as it was poisoned.
     pub(crate) fn wake_all(&self) {
         self.in_flight.wake();
-        self.wake_parked();
+        wake(self.syncing.group.lock());
         self.wake_durable();
     }
+}
+
+/// Lets those who wait look again.
+fn wake(mut group: MutexGuard<'_, Group>) {
+    group.round += 1;
+    let parked = std::mem::take(&mut group.parked);
+    drop(group);
+    parked.iter().for_each(Thread::unpark);
 }
 
 impl Log {

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::append::Log;
 use super::block::LogKind;
+use super::decoder::Decoder;
 use super::options::LogOptions;
 use super::segment::FRAMES_START;
 use crate::error::{Error, Result};
@@ -434,12 +435,12 @@ fn a_reopened_segment_is_looked_at_once_in_its_order_and_by_batch_always() {
     drop(log);
     let log = open(dir.path()).unwrap();
     let first = || log.read_from(0).next_frame().unwrap().unwrap();
-    assert!(first().batch_verified_once(schema()).is_ok());
+    assert!(first().batch_verified_once(&Decoder::new(schema())).is_ok());
     let path = segments(dir.path())[0].clone();
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     // In the first frame's numbers, behind the roll call.
     file.write_all_at(&[0xff], FRAMES_START + 5000).unwrap();
-    assert!(first().batch_verified_once(schema()).is_ok());
+    assert!(first().batch_verified_once(&Decoder::new(schema())).is_ok());
     assert!(matches!(
         first().batch(schema()),
         Err(Error::Corrupt { .. })

@@ -37,7 +37,7 @@ pub(crate) fn find(
         Nearest::Text(text) => embed(context, column, text)?,
     };
     let (options, column) = (context.lake.clone(), column.to_owned());
-    let empty = RecordBatch::new_empty(Arc::clone(&context.lake_schema));
+    let empty = RecordBatch::new_empty(Arc::clone(&context.shape().lake_schema));
     context.executor.run(async move {
         match Lake::open(&options).await? {
             None => Ok(empty),
@@ -60,7 +60,8 @@ async fn nearest(lake: &Lake, column: &str, vector: &[f32], k: usize) -> Result<
 
 fn check_column(context: &TierContext, column: &str) -> Result<()> {
     let is_vector = |field: &Field| matches!(field.data_type(), DataType::FixedSizeList(item, _) if item.data_type() == &DataType::Float32);
-    let fields = context.lake_schema.fields();
+    let shape = context.shape();
+    let fields = shape.lake_schema.fields();
     if fields.iter().any(|f| f.name() == column && is_vector(f)) {
         return Ok(());
     }
@@ -78,7 +79,8 @@ fn check_column(context: &TierContext, column: &str) -> Result<()> {
 /// Runs the transform that makes `column` on one text.
 fn embed(context: &TierContext, column: &str, text: &str) -> Result<Vec<f32>> {
     let makes = |pinned: &&PinnedTransform| pinned.spec.outputs.values().any(|made| made == column);
-    let pinned = context.meta.transforms.iter().find(makes).ok_or_else(|| {
+    let shape = context.shape();
+    let pinned = shape.transforms().iter().find(makes).ok_or_else(|| {
         Error::invalid(
             format!("column {column:?}"),
             "no transform makes it; search it by a vector",
@@ -89,19 +91,19 @@ fn embed(context: &TierContext, column: &str, text: &str) -> Result<Vec<f32>> {
         return Err(Error::invalid(format!("column {column:?}"), reason));
     };
     let schema = Arc::new(Schema::new(vec![Field::new(input, DataType::Utf8, true)]));
-    let limits = &context.meta.settings.limits;
-    let chain = context
+    let limits = &context.settings.limits;
+    let plan = context
         .plugins
-        .chain(&schema, std::slice::from_ref(pinned), limits)?;
+        .plan(&schema, std::slice::from_ref(pinned), limits)?;
     let texts = Arc::new(StringArray::from(vec![text]));
     let row = RecordBatch::try_new(schema, vec![texts]).map_err(Error::arrow("embed the text"))?;
-    let Some(mut chain) = chain else {
+    let Some(plan) = plan else {
         return Err(Error::invalid(
             format!("column {column:?}"),
             "its transform is gone",
         ));
     };
-    let made = chain.apply(&row)?;
+    let made = plan.open().apply(&row)?;
     let vectors = made
         .batch
         .column_by_name(column)

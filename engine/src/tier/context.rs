@@ -5,27 +5,32 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::catalog::{TableMeta, replace_file};
+use crate::catalog::replace_file;
 use crate::error::{Error, Result};
 use crate::executor::Executor;
+use crate::options::Settings;
 use crate::plugins::Plugins;
+use crate::shape::Shape;
 use crate::tier::lake::{Lake, LakeOptions, Progress};
 
 /// The file that keeps a tierer's last words for other processes.
 const REPORT_FILE: &str = "tier.json";
 
-/// What a tierer is about; it never changes.
+/// What a table's pipeline and tierer are about. Only its shape changes, when its transforms are replaced.
 #[derive(Debug)]
 pub(crate) struct TierContext {
     pub(crate) directory: PathBuf,
-    pub(crate) meta: TableMeta,
+    pub(crate) table_id: Uuid,
+    pub(crate) settings: Settings,
     pub(crate) schema: SchemaRef,
-    pub(crate) lake_schema: SchemaRef,
     pub(crate) lake: LakeOptions,
     pub(crate) plugins: Arc<Plugins>,
     pub(crate) executor: Arc<Executor>,
+    pub(crate) shape: RwLock<Arc<Shape>>,
 }
 
 /// What is known of a table's tiering. A copy is kept in `tier.json`: a hint for status, never the truth.
@@ -40,6 +45,11 @@ pub(crate) struct TierReport {
 }
 
 impl TierContext {
+    /// What the table is now.
+    pub(crate) fn shape(&self) -> Arc<Shape> {
+        Arc::clone(&self.shape.read())
+    }
+
     /// Asks the lake how far a table is in it; zero when there is no lake yet.
     ///
     /// # Errors
@@ -48,7 +58,7 @@ impl TierContext {
     pub(crate) fn lake_progress(&self) -> Result<(Progress, Option<u64>)> {
         let tiered = self.read_report().tiered;
         let options = self.lake.clone();
-        let (table_id, bucket) = (self.meta.table_id, self.meta.settings.bucket);
+        let (table_id, bucket) = (self.table_id, self.settings.bucket);
         self.executor.run(async move {
             match Lake::open(&options).await? {
                 None if tiered > 0 => Err(Error::LakeMismatch {

@@ -1,217 +1,253 @@
-//! One round: frames of the log become rows of the lake and dead letters.
+//! One round: rows of the log, and what was staged of them, become rows of the lake and dead letters.
 
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
+    Array, ArrayRef, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
+    new_null_array,
 };
 use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
+use arrow_select::take::take;
 
 use crate::error::{Error, Result};
 use crate::log::{Frame, Log};
+use crate::pipeline::raw_rows::{Cut, Piece};
+use crate::pipeline::staged::generation_of;
+use crate::pipeline::{RawRows, StagedLog, StagedRows};
+use crate::shape::Shape;
 use crate::tier::dead_letters::DeadLetters;
 use crate::tier::lake::Progress;
-use crate::transform::{Chain, Transformed};
 
-/// Small frames are gathered up to this many bytes before they are transformed and written.
-const GATHER_BYTES: u64 = 4 << 20;
-/// As [`GATHER_BYTES`], in rows.
-const GATHER_ROWS: u64 = 8192;
-/// Transforms are given at most so many rows at a time, which bounds what they make of them.
-const TRANSFORM_ROWS: usize = 1024;
-/// As [`TRANSFORM_ROWS`], in bytes; a single larger row goes alone.
-const TRANSFORM_BYTES: usize = 8 << 20;
+/// What is handed to the lake's writer at a time, if it comes in smaller pieces.
+const GATHER: Cut = Cut {
+    rows_max: 8192,
+    bytes_max: 4 << 20,
+    joined_bytes: 4 << 20,
+};
 
 /// What turns a table's log rows into lake rows.
 pub(crate) struct RoundInput<'a> {
     pub(crate) raw: &'a Log,
+    /// What the transforms made; `None` for a table that never had any.
+    pub(crate) staged: Option<&'a StagedLog>,
     pub(crate) schema: &'a SchemaRef,
-    pub(crate) lake_schema: &'a SchemaRef,
+    pub(crate) shape: &'a Shape,
     pub(crate) bucket: i32,
-    pub(crate) chain: Option<&'a mut Chain>,
     pub(crate) dead: &'a DeadLetters,
 }
 
+/// What a round did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settled {
+    /// The progress once the rows are in the lake.
+    pub(crate) after: Progress,
+    /// The transforms that made all of the rows.
+    pub(crate) generation: u16,
+}
+
 impl RoundInput<'_> {
-    /// Reads the log from `before.to` to `until`, or to where it is when `stop` says so, and hands the lake's
-    /// rows to `sink`, which says whether it wants more. Dead letters are durable when this returns. Gives the
-    /// progress once the rows are in.
+    /// Reads the logs from `before.to` to `until`, to where the transforms became others, or to where it is when
+    /// `stop` says so, and hands the lake's rows to `sink`, which says whether it wants more. Dead letters are durable
+    /// when this returns.
     pub(crate) fn run(
-        &mut self,
+        &self,
         before: Progress,
         until: u64,
         stop: &dyn Fn() -> bool,
-        mut sink: impl FnMut(RecordBatch) -> bool,
-    ) -> Result<Progress> {
+        sink: impl FnMut(RecordBatch) -> bool,
+    ) -> Result<Settled> {
+        let mut gathered = Gathered::new(sink, stop, Arc::clone(&self.shape.lake_schema));
+        let settled = match self.staged {
+            Some(staged) => self.settle_staged(staged, before, until, &mut gathered)?,
+            None => self.settle_raw(before, until, &mut gathered)?,
+        };
+        gathered.flush()?;
+        self.dead.sync()?;
+        Ok(settled)
+    }
+
+    /// The rows of a table without transforms.
+    fn settle_raw(
+        &self,
+        before: Progress,
+        until: u64,
+        gathered: &mut Gathered<'_, impl FnMut(RecordBatch) -> bool>,
+    ) -> Result<Settled> {
         let mut after = before;
-        let mut reader = self.raw.read_from(before.to);
-        let mut next = reader.next_frame()?;
-        while let Some(first) = next.take() {
-            let mut end = first.header.end_offset;
-            let mut bytes = first.header.frame_bytes();
-            let mut gathered = vec![first];
-            while end < until {
-                let Some(frame) = reader.next_frame()? else {
-                    break;
-                };
-                // A large frame goes alone: together they might be more than an array can hold.
-                bytes += frame.header.frame_bytes();
-                if bytes > GATHER_BYTES || end - after.to >= GATHER_ROWS {
-                    next = Some(frame);
-                    break;
-                }
-                end = frame.header.end_offset;
-                gathered.push(frame);
-            }
-            if !self.settle(&gathered, &mut after, stop, &mut sink)? {
+        let mut raw = RawRows::new(self.raw, Arc::clone(self.schema), before.to);
+        while after.to < until && gathered.wants_more {
+            let cut = Cut {
+                rows_max: GATHER.rows_max.min(until - after.to),
+                ..GATHER
+            };
+            let Some(piece) = raw.next(cut)? else { break };
+            after.to = piece.offsets.end;
+            after.rows += piece.rows.num_rows() as u64;
+            gathered.add(self.lake_rows(&piece, None)?)?;
+        }
+        Ok(Settled {
+            after,
+            generation: self.shape.generation(),
+        })
+    }
+
+    /// What transforms of one generation made.
+    fn settle_staged(
+        &self,
+        staged: &StagedLog,
+        before: Progress,
+        until: u64,
+        gathered: &mut Gathered<'_, impl FnMut(RecordBatch) -> bool>,
+    ) -> Result<Settled> {
+        let mut after = before;
+        let mut raw = RawRows::new(self.raw, Arc::clone(self.schema), before.to);
+        let mut reader = staged.read_from(before.to);
+        let mut generation = None;
+        while after.to < until && gathered.wants_more {
+            let Some(frame) = reader.next_frame()? else {
+                break;
+            };
+            let made_by = generation_of(frame.header.schema_id);
+            if generation.is_some_and(|before| before != made_by) {
                 break;
             }
+            generation = Some(made_by);
+            let rows = self.staged_rows(&frame, made_by, after.to)?;
+            let piece = raw.take_until(frame.header.end_offset)?;
+            self.count(&piece, &rows, &mut after)?;
+            gathered.add(self.lake_rows(&piece, Some(&rows))?)?;
         }
-        self.dead.sync()?;
-        Ok(after)
+        Ok(Settled {
+            after,
+            generation: generation.unwrap_or_else(|| self.shape.generation()),
+        })
     }
 
-    /// Transforms the rows of some frames from `after.to` on, counts them and hands them to the sink, as
-    /// long as it wants more.
-    fn settle(
-        &mut self,
-        frames: &[Frame],
-        after: &mut Progress,
-        stop: &dyn Fn() -> bool,
-        sink: &mut impl FnMut(RecordBatch) -> bool,
-    ) -> Result<bool> {
-        let (batch, timestamps) = self.rows_of(frames, after.to)?;
-        let rows = batch.num_rows();
-        let piece = match self.chain {
-            Some(_) => {
-                let row_bytes = bytes_of(&batch)? / rows.max(1);
-                (TRANSFORM_BYTES / row_bytes.max(1)).clamp(1, TRANSFORM_ROWS)
-            }
-            None => rows,
-        };
-        let (mut start, mut piece) = (0, piece.max(1));
-        while start < rows {
-            let length = piece.min(rows - start);
-            let times = timestamps.get(start..start + length).unwrap_or_default();
-            let made = match self.settle_rows(batch.slice(start, length), times, after) {
-                Err(Error::TransformOutput { .. }) if length > 1 => {
-                    piece = length / 2;
-                    continue;
-                }
-                made => made?,
-            };
-            if (made.num_rows() > 0 && !sink(made)) || stop() {
-                return Ok(false);
-            }
-            start += length;
-        }
-        Ok(true)
+    /// What a frame says of the rows from an offset on.
+    fn staged_rows(&self, frame: &Frame, generation: u16, from: u64) -> Result<StagedRows> {
+        let made = self.shape.made(generation).ok_or_else(|| {
+            let what = format!("generation {generation} of the table's transforms");
+            Error::invalid(
+                what,
+                "made staged rows, and the table's file doesn't know it",
+            )
+        })?;
+        let rows = StagedLog::rows(frame, made)?;
+        let behind = from.saturating_sub(frame.header.base_offset);
+        Ok(rows.behind(u32::try_from(behind).unwrap_or(u32::MAX)))
     }
 
-    fn settle_rows(
-        &mut self,
-        batch: RecordBatch,
-        timestamps: &[i64],
-        after: &mut Progress,
-    ) -> Result<RecordBatch> {
-        let made = match &mut self.chain {
-            Some(chain) => chain
-                .apply(&batch)
-                .map_err(|error| at_offset(error, after.to))?,
-            None => Transformed {
-                batch: batch.clone(),
-                origin: None,
-                failures: Vec::new(),
-                filtered: 0,
-                nulled: 0,
-            },
-        };
-        let first = after.to as i64;
-        let offsets: Vec<i64> = (first..first + batch.num_rows() as i64).collect();
-        after.to += batch.num_rows() as u64;
+    /// Writes the dead letters of a piece, and counts what became of its rows.
+    fn count(&self, piece: &Piece, rows: &StagedRows, after: &mut Progress) -> Result<()> {
+        let failures = &rows.failures;
+        let offsets = offsets_of(piece);
         self.dead
-            .append(&batch, &offsets, timestamps, &made.failures)?;
-        after.dead += made.failures.len() as u64;
-        after.filtered += u64::from(made.filtered);
-        after.rows += made.batch.num_rows() as u64;
-        self.lake_rows(made, offsets, timestamps)
+            .append(&piece.rows, &offsets, &piece.timestamps_us, failures)?;
+        after.to = piece.offsets.end;
+        after.dead += failures.len() as u64;
+        after.filtered += rows.filtered(piece.rows.num_rows() as u64);
+        after.rows += rows.made.num_rows() as u64;
+        Ok(())
     }
 
-    /// The rows of some frames from an offset on, and each row's append time.
-    fn rows_of(&self, frames: &[Frame], from: u64) -> Result<(RecordBatch, Vec<i64>)> {
-        let mut batches = Vec::with_capacity(frames.len());
-        let mut timestamps = Vec::new();
-        for frame in frames {
-            let batch = frame.batch(Arc::clone(self.schema))?;
-            let skip = from.saturating_sub(frame.header.base_offset) as usize;
-            let skip = skip.min(batch.num_rows());
-            let batch = batch.slice(skip, batch.num_rows() - skip);
-            timestamps.extend(std::iter::repeat_n(
-                frame.header.timestamp_us,
-                batch.num_rows(),
-            ));
-            batches.push(batch);
-        }
-        let batch = match batches.as_slice() {
-            [one] => one.clone(),
-            many => {
-                concat_batches(self.schema, many).map_err(Error::arrow("gather small frames"))?
-            }
+    /// The lake's rows: what was made, what passed through, nulls for what neither has, and the lake's own columns.
+    fn lake_rows(&self, piece: &Piece, staged: Option<&StagedRows>) -> Result<RecordBatch> {
+        let origin = staged.and_then(|rows| rows.origin.as_ref());
+        let origin = origin.map(|origin| UInt32Array::from(origin.clone()));
+        let rows = staged.map_or(piece.rows.num_rows(), |rows| rows.made.num_rows());
+        let gather = |column: &dyn Array| match &origin {
+            Some(origin) => take(column, origin, None).map_err(Error::arrow("trace rows")),
+            None => Ok(column.slice(0, column.len())),
         };
-        Ok((batch, timestamps))
-    }
-
-    /// Adds the lake's own columns.
-    fn lake_rows(
-        &self,
-        made: Transformed,
-        offsets: Vec<i64>,
-        timestamps: &[i64],
-    ) -> Result<RecordBatch> {
-        let offsets: ArrayRef = Arc::new(Int64Array::from(offsets));
-        let times = TimestampMicrosecondArray::from(timestamps.to_vec()).with_timezone("UTC");
-        let (offsets, times) = match made.origin {
-            None => (offsets, Arc::new(times) as ArrayRef),
-            Some(origin) => {
-                let origin = UInt32Array::from(origin);
-                let pick = |column: &dyn arrow_array::Array| {
-                    arrow_select::take::take(column, &origin, None)
-                        .map_err(Error::arrow("trace rows to their origin"))
-                };
-                (pick(&offsets)?, pick(&times)?)
+        let own = 3;
+        let fields = self.shape.lake_schema.fields();
+        let columns = fields.iter().take(fields.len() - own).map(|field| {
+            let made = staged.and_then(|rows| rows.made.column_by_name(field.name()));
+            match (made, piece.rows.column_by_name(field.name())) {
+                (Some(made), _) => Ok(Arc::clone(made)),
+                (None, Some(passed)) => gather(passed),
+                (None, None) => Ok(new_null_array(field.data_type(), rows)),
             }
-        };
-        let buckets = Int32Array::from_value(self.bucket, made.batch.num_rows());
-        let mut columns = made.batch.columns().to_vec();
-        columns.extend([Arc::new(buckets) as ArrayRef, offsets, times]);
-        RecordBatch::try_new(Arc::clone(self.lake_schema), columns)
+        });
+        let mut columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+        let times = TimestampMicrosecondArray::from(piece.timestamps_us.clone());
+        columns.push(Arc::new(Int32Array::from_value(self.bucket, rows)));
+        columns.push(gather(&Int64Array::from(offsets_of(piece)))?);
+        columns.push(gather(&times.with_timezone("UTC"))?);
+        RecordBatch::try_new(Arc::clone(&self.shape.lake_schema), columns)
             .map_err(Error::arrow("build the lake's rows"))
     }
 }
 
-/// Names the record's offset in place of its row in a batch that nobody knows.
-fn at_offset(error: Error, first: u64) -> Error {
-    match error {
-        Error::TransformFailed {
-            transform,
-            row,
-            reason,
-        } => Error::Tiering {
-            reason: format!(
-                "transform {transform:?} failed on the record at offset {}: {reason}; its on_error is \"fail\", so nothing more is tiered (with the store closed, it can be changed in the table's table.json)",
-                first + row
-            ),
-        },
-        error => error,
+fn offsets_of(piece: &Piece) -> Vec<i64> {
+    piece.offsets.clone().map(|offset| offset as i64).collect()
+}
+
+/// Joins small batches before they go to the lake's writer.
+struct Gathered<'a, S> {
+    sink: S,
+    stop: &'a dyn Fn() -> bool,
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+    rows: u64,
+    bytes: u64,
+    /// Whether neither the writer nor whoever stops rounds has had enough.
+    wants_more: bool,
+}
+
+impl<'a, S: FnMut(RecordBatch) -> bool> Gathered<'a, S> {
+    fn new(sink: S, stop: &'a dyn Fn() -> bool, schema: SchemaRef) -> Self {
+        Self {
+            sink,
+            stop,
+            schema,
+            batches: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            wants_more: true,
+        }
+    }
+
+    fn add(&mut self, batch: RecordBatch) -> Result<()> {
+        let bytes = bytes_of(&batch)?;
+        // A large one goes alone: together they might be more than an array can hold.
+        if self.bytes + bytes > GATHER.joined_bytes {
+            self.flush()?;
+        }
+        self.rows += batch.num_rows() as u64;
+        self.bytes += bytes;
+        if batch.num_rows() > 0 {
+            self.batches.push(batch);
+        }
+        if self.rows >= GATHER.rows_max || self.bytes >= GATHER.bytes_max {
+            self.flush()?;
+        }
+        self.wants_more = self.wants_more && !(self.stop)();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let batches = std::mem::take(&mut self.batches);
+        (self.rows, self.bytes) = (0, 0);
+        let joined = match batches.as_slice() {
+            [] => return Ok(()),
+            [one] => one.clone(),
+            many => {
+                concat_batches(&self.schema, many).map_err(Error::arrow("gather small batches"))?
+            }
+        };
+        self.wants_more = (self.sink)(joined) && self.wants_more;
+        Ok(())
     }
 }
 
 /// The bytes of a batch's rows, not of the buffers that they share with others.
-fn bytes_of(batch: &RecordBatch) -> Result<usize> {
+fn bytes_of(batch: &RecordBatch) -> Result<u64> {
     let columns = batch.columns().iter();
     let bytes = columns.map(|column| column.to_data().get_slice_memory_size());
+    let bytes = bytes.sum::<std::result::Result<usize, _>>();
     bytes
-        .sum::<std::result::Result<usize, _>>()
+        .map(|bytes| bytes as u64)
         .map_err(Error::arrow("measure a batch"))
 }

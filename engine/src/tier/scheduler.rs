@@ -74,6 +74,9 @@ impl Scheduler {
         }
         let tables = std::mem::take(&mut self.work.tables.lock().all);
         tables.iter().for_each(|table| table.tierer.close());
+        tables
+            .iter()
+            .for_each(|table| table.pipeline.stop(&table.raw));
         tables.iter().for_each(|table| table.tierer.wait_idle());
     }
 }
@@ -107,10 +110,10 @@ impl Work {
         let runner = Arc::clone(&table);
         let spawned = std::thread::Builder::new()
             .name(name)
-            .spawn(move || runner.tierer.drain(&runner.raw));
+            .spawn(move || runner.tierer.drain(&runner.raw, &runner.pipeline));
         if let Err(error) = spawned {
             tracing::warn!(%error, "no thread for a round; it is run on the tiering thread");
-            table.tierer.drain(&table.raw);
+            table.tierer.drain(&table.raw, &table.pipeline);
         }
     }
 }

@@ -4,16 +4,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow_schema::Schema;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc;
 
+use crate::catalog::PinnedTransform;
 use crate::error::{Error, Result};
 use crate::log::{Log, now_us};
+use crate::pipeline::{Pipeline, StagedLog};
 use crate::tier::context::{TierContext, TierReport};
 use crate::tier::dead_letters::DeadLetters;
 use crate::tier::lake::{Lake, Outcome, Progress, Round, TransformRecord, Written};
-use crate::tier::round::RoundInput;
-use crate::transform::Chain;
+use crate::tier::round::{RoundInput, Settled};
 
 /// At most this many bytes of log become one commit, so that a backlog is settled in steps.
 const ROUND_BYTES_MAX: u64 = 1 << 30;
@@ -35,7 +37,6 @@ pub(crate) struct Tierer {
 /// What rounds work with, once the lake could be reached.
 struct Open {
     lake: Lake,
-    chain: Option<Chain>,
     dead: DeadLetters,
     progress: Progress,
 }
@@ -121,7 +122,7 @@ impl Tierer {
         if raw.committed() <= from {
             return false;
         }
-        let settings = &self.context.meta.settings;
+        let settings = &self.context.settings;
         let oldest = raw.read_from(from).next_frame().ok().flatten();
         let age_us = oldest.map_or(i64::MAX, |f| now_us().saturating_sub(f.header.timestamp_us));
         age_us >= i64::try_from(settings.freshness.as_micros()).unwrap_or(i64::MAX)
@@ -130,15 +131,9 @@ impl Tierer {
 
     /// Runs rounds until what was committed when this was called is in the lake, and tells who waits.
     /// The caller has claimed the right to.
-    pub(crate) fn drain(&self, raw: &Log) {
+    pub(crate) fn drain(&self, raw: &Log, pipeline: &Pipeline) {
         let until = raw.committed();
-        let rounds = || loop {
-            match self.round(raw, until) {
-                Ok(progress) if progress.to < until && !self.is_closed() => {}
-                Ok(_) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        };
+        let rounds = || self.rounds(raw, pipeline, until);
         // Nothing here should panic; should a library do so, those who wait must not wait for ever.
         let result = catch_unwind(AssertUnwindSafe(rounds)).unwrap_or_else(|_| {
             Err(Error::Tiering {
@@ -158,6 +153,30 @@ impl Tierer {
         }
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// Runs rounds over what is staged, as soon as it is.
+    fn rounds(&self, raw: &Log, pipeline: &Pipeline, until: u64) -> Result<()> {
+        loop {
+            let staged = pipeline.log();
+            let ready = staged
+                .as_ref()
+                .map_or(until, |log| log.committed().min(until));
+            let progress = match (self.round(raw, staged.as_deref(), ready), &staged) {
+                (Err(error), Some(log)) if log.is_damaged(&error) => {
+                    tracing::warn!(%error, "staged rows are damaged; they are made again");
+                    pipeline.begin_anew(self.progress()?.0.to)?;
+                    continue;
+                }
+                (progress, _) => progress?,
+            };
+            if progress.to >= until || self.is_closed() {
+                return Ok(());
+            }
+            if progress.to >= ready {
+                pipeline.wait_beyond(progress.to)?;
+            }
+        }
     }
 
     /// Asks for the rows below an offset to be tiered; [`Tierer::wait`] tells when they are. What failed
@@ -215,7 +234,7 @@ impl Tierer {
         drop(self.open.lock().take());
     }
 
-    fn round(&self, raw: &Log, until: u64) -> Result<Progress> {
+    fn round(&self, raw: &Log, staged: Option<&StagedLog>, until: u64) -> Result<Progress> {
         let mut slot = self.open.lock();
         let mut open = match slot.take() {
             Some(open) => open,
@@ -224,13 +243,45 @@ impl Tierer {
         let from = open.progress.to;
         if from < until {
             let until = until.min(self.round_end(raw, from));
-            open = self.write_and_commit(raw, open, until)?;
+            open = self.write_and_commit(raw, staged, open, until)?;
         }
         let progress = open.progress;
         let released = raw.release(progress.to);
+        let released =
+            released.and_then(|()| staged.map_or(Ok(()), |log| log.release(progress.to)));
         self.note(&open);
         *slot = Some(open);
         released.map(|()| progress)
+    }
+
+    /// Does something to the lake while no round runs, as of the offset that tiering goes on from.
+    pub(crate) fn alter_lake<T>(
+        &self,
+        raw: &Log,
+        columns: &Schema,
+        then: impl FnOnce(u64) -> Result<T>,
+    ) -> Result<T> {
+        let mut slot = self.open.lock();
+        let Open {
+            mut lake,
+            dead,
+            progress,
+        } = match slot.take() {
+            Some(open) => open,
+            None => self.open(raw)?,
+        };
+        let columns = columns.clone();
+        let (lake, widened) = self.context.executor.run(async move {
+            let widened = lake.widen(&columns).await;
+            (lake, widened)
+        })?;
+        *slot = Some(Open {
+            lake,
+            dead,
+            progress,
+        });
+        widened?;
+        then(progress.to)
     }
 
     /// Where a round that begins at `from` ends, so that it stays below [`ROUND_BYTES_MAX`].
@@ -243,8 +294,9 @@ impl Tierer {
 
     fn open(&self, raw: &Log) -> Result<Open> {
         let context = &self.context;
-        let (options, schema) = (context.lake.clone(), Arc::clone(&context.lake_schema));
-        let (table_id, bucket) = (context.meta.table_id, context.meta.settings.bucket);
+        let lake_schema = Arc::clone(&context.shape().lake_schema);
+        let (options, schema) = (context.lake.clone(), lake_schema);
+        let (table_id, bucket) = (context.table_id, context.settings.bucket);
         let is_new = raw.first_offset() == 0 && self.report().tiered == 0;
         let (lake, progress) = context.executor.run(async move {
             let lake = match is_new {
@@ -258,11 +310,6 @@ impl Tierer {
         // Before anything is done that follows from the lake's word.
         self.check_bounds(raw, &lake, progress.to)?;
         Ok(Open {
-            chain: context.plugins.chain(
-                &context.schema,
-                &context.meta.transforms,
-                &context.meta.settings.limits,
-            )?,
             dead: DeadLetters::open(&context.directory, table_id, &context.schema, progress.to)?,
             lake,
             progress,
@@ -283,10 +330,15 @@ impl Tierer {
     }
 
     /// Streams the rows up to `until` into data files while they are made, then commits them once.
-    fn write_and_commit(&self, raw: &Log, open: Open, until: u64) -> Result<Open> {
+    fn write_and_commit(
+        &self,
+        raw: &Log,
+        staged: Option<&StagedLog>,
+        open: Open,
+        until: u64,
+    ) -> Result<Open> {
         let Open {
             lake,
-            mut chain,
             dead,
             progress,
         } = open;
@@ -296,12 +348,13 @@ impl Tierer {
             let written = lake.write(batches).await;
             (lake, written)
         });
-        let mut input = RoundInput {
+        let shape = self.context.shape();
+        let input = RoundInput {
             raw,
+            staged,
             schema: &self.context.schema,
-            lake_schema: &self.context.lake_schema,
-            bucket: self.context.meta.settings.bucket,
-            chain: chain.as_mut(),
+            shape: &shape,
+            bucket: self.context.settings.bucket,
             dead: &dead,
         };
         let made = input
@@ -309,7 +362,7 @@ impl Tierer {
                 sender.blocking_send(Ok(batch)).is_ok()
             })
             // The lake must not be ahead of what the log has after power loss.
-            .and_then(|after| raw.sync_through(after.to).map(|()| after));
+            .and_then(|settled| raw.sync_through(settled.after.to).map(|()| settled));
         if let Err(error) = &made {
             // The writer must not take a stream that broke off for one that ended.
             let broken = Error::Tiering {
@@ -319,7 +372,7 @@ impl Tierer {
         }
         drop(sender);
         let (lake, written) = writing.wait()?;
-        let after = made?;
+        let Settled { after, generation } = made?;
         let written = written?;
         if written.rows != after.rows - progress.rows {
             return Err(Error::Tiering {
@@ -330,35 +383,33 @@ impl Tierer {
                 ),
             });
         }
-        let (lake, progress) = self.commit(lake, written, progress, after)?;
+        let transforms = shape.transforms_of(generation);
+        let round = self.described(progress, after, transforms);
+        let (lake, progress) = self.commit(lake, written, round)?;
         Ok(Open {
             lake,
-            chain,
             dead,
             progress,
         })
     }
 
-    fn commit(
-        &self,
-        mut lake: Lake,
-        written: Written,
-        before: Progress,
-        after: Progress,
-    ) -> Result<(Lake, Progress)> {
-        let record = |pinned: &crate::catalog::PinnedTransform| TransformRecord {
+    /// A round, as its commit records it.
+    fn described(&self, before: Progress, after: Progress, made_by: &[PinnedTransform]) -> Round {
+        let record = |pinned: &PinnedTransform| TransformRecord {
             name: pinned.spec.name.clone(),
             plugin: pinned.spec.plugin.clone(),
             sha256: pinned.plugin_sha256.clone(),
         };
-        let meta = &self.context.meta;
-        let round = Round {
-            table_id: meta.table_id,
-            bucket: meta.settings.bucket,
+        Round {
+            table_id: self.context.table_id,
+            bucket: self.context.settings.bucket,
             from: before.to,
             after,
-            transforms: meta.transforms.iter().map(record).collect(),
-        };
+            transforms: made_by.iter().map(record).collect(),
+        }
+    }
+
+    fn commit(&self, mut lake: Lake, written: Written, round: Round) -> Result<(Lake, Progress)> {
         let (lake, outcome) = self.context.executor.run(async move {
             let outcome = lake.commit(written, &round).await;
             (lake, outcome)
@@ -404,7 +455,7 @@ pub(crate) struct Wanted {
 }
 
 /// Twice as long with each failure in a row, up to a minute, with up to a quarter of jitter.
-fn backoff(failures: u32) -> Duration {
+pub(crate) fn backoff(failures: u32) -> Duration {
     let doubled = BACKOFF_FIRST.saturating_mul(1 << (failures.saturating_sub(1)).min(10));
     let wait = doubled.min(BACKOFF_MAX);
     let jitter = now_us().unsigned_abs() % 250;

@@ -14,7 +14,7 @@ use super::{
 ///
 /// `open` sees `$schema`, `$schema_len` and the result area `$r`. `apply` sees `$rows`, `$columns`,
 /// `$data` (of the first column), `$r` and the local `$i`. Both have the identity's answer in `$r` already.
-pub(super) fn guest(open: &str, apply: &str) -> Vec<u8> {
+pub(crate) fn guest(open: &str, apply: &str) -> Vec<u8> {
     Guest {
         open,
         apply,
@@ -25,21 +25,21 @@ pub(super) fn guest(open: &str, apply: &str) -> Vec<u8> {
 
 /// The places of [`TEMPLATE`] that tests fill in.
 #[derive(Default)]
-pub(super) struct Guest<'a> {
-    pub(super) open: &'a str,
-    pub(super) apply: &'a str,
+pub(crate) struct Guest<'a> {
+    pub(crate) open: &'a str,
+    pub(crate) apply: &'a str,
     /// As `apply`, for one record: `$values`, `$r`, and its one record of the same values in `$f`.
-    pub(super) record: &'a str,
+    pub(crate) record: &'a str,
     /// Imports of the component, core functions that call them, and what `$main` is lent of these.
-    pub(super) imports: &'a str,
-    pub(super) lowered: &'a str,
-    pub(super) lent: &'a str,
+    pub(crate) imports: &'a str,
+    pub(crate) lowered: &'a str,
+    pub(crate) lent: &'a str,
     /// What else `$main` has: imports, memories, tables, functions.
-    pub(super) module: &'a str,
+    pub(crate) module: &'a str,
 }
 
 impl Guest<'_> {
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         TEMPLATE
             .replace("{open}", self.open)
             .replace("{apply}", self.apply)
@@ -51,12 +51,12 @@ impl Guest<'_> {
     }
 
     /// A `batch-transform`.
-    pub(super) fn component(&self) -> Vec<u8> {
+    pub(crate) fn component(&self) -> Vec<u8> {
         wat::parse_str(self.text()).unwrap()
     }
 
     /// A `record-transform`.
-    pub(super) fn record_component(&self) -> Vec<u8> {
+    pub(crate) fn record_component(&self) -> Vec<u8> {
         let text = self
             .text()
             .replace("batches@", "records@")
@@ -70,7 +70,7 @@ impl Guest<'_> {
 }
 
 /// A record-transform that returns each record, but none for an int32 of 7 and the error "bad row" for 13.
-pub(super) fn record_guest() -> Vec<u8> {
+pub(crate) fn record_guest() -> Vec<u8> {
     Guest {
         record: &format!("{ONE}{NONE_OF_7_AND_ERROR_OF_13}"),
         ..Guest::default()
@@ -79,7 +79,7 @@ pub(super) fn record_guest() -> Vec<u8> {
 }
 
 /// Makes one record of each.
-pub(super) const ONE: &str = "(i32.store offset=8 (local.get $r) (i32.const 1))";
+pub(crate) const ONE: &str = "(i32.store offset=8 (local.get $r) (i32.const 1))";
 
 const NONE_OF_7_AND_ERROR_OF_13: &str = "
     (if (i32.eq (i32.load offset=8 (local.get $values)) (i32.const 7))
@@ -95,7 +95,7 @@ const APPLY_RECORD: &str =
     r#"(param "values" (list $value)) (result (result (list (list $value)) (error string)))"#;
 
 /// Does something in `apply` for each row whose int32 in the first column is `value`.
-pub(super) fn on_value(value: i32, action: &str) -> String {
+pub(crate) fn on_value(value: i32, action: &str) -> String {
     format!(
         "(local.set $i (i32.const 0))
          (block $done (loop $next
@@ -108,17 +108,17 @@ pub(super) fn on_value(value: i32, action: &str) -> String {
 }
 
 /// Stores a number in the result of `apply` (its fields: rows 4, origin 8 12 16, columns 20 24, failures 28 32).
-pub(super) fn set(offset: u32, value: &str) -> String {
+pub(crate) fn set(offset: u32, value: &str) -> String {
     format!("(i32.store offset={offset} (local.get $r) {value})")
 }
 
 /// Stores a number in the first column of the result (validity 0 4 8, offsets 12 16, data 20 24).
-pub(super) fn set_column(offset: u32, value: u32) -> String {
+pub(crate) fn set_column(offset: u32, value: u32) -> String {
     format!("(i32.store offset={offset} (local.get $columns) (i32.const {value}))")
 }
 
 /// Reports row `$i` as failed, with the message "bad row".
-pub(super) const FAIL_ROW: &str = "
+pub(crate) const FAIL_ROW: &str = "
     (local.set $f (call $alloc (i32.const 4) (i32.const 12)))
     (i32.store (local.get $f) (local.get $i))
     (i32.store offset=4 (local.get $f) (i32.const 16))
@@ -127,18 +127,18 @@ pub(super) const FAIL_ROW: &str = "
     (i32.store offset=32 (local.get $r) (i32.add (i32.load offset=32 (local.get $r)) (i32.const 1)))";
 
 /// Answers with the error "bad row".
-pub(super) const ERR: &str = "
+pub(crate) const ERR: &str = "
     (i32.store (local.get $r) (i32.const 1))
     (i32.store offset=4 (local.get $r) (i32.const 16))
     (i32.store offset=8 (local.get $r) (i32.const 7))
     (return (local.get $r))";
 
-pub(super) const SPIN: &str = "(loop $spin (br $spin))";
-pub(super) const BOMB: &str =
+pub(crate) const SPIN: &str = "(loop $spin (br $spin))";
+pub(crate) const BOMB: &str =
     "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
 
 /// An origin of the given rows.
-pub(super) fn origin(rows: &[u32]) -> String {
+pub(crate) fn origin(rows: &[u32]) -> String {
     let stores = rows.iter().enumerate().map(|(i, row)| {
         format!(
             "(i32.store offset={} (local.get $f) (i32.const {row}))",
@@ -163,7 +163,7 @@ pub(super) fn origin(rows: &[u32]) -> String {
 }
 
 /// An array of each kind with those values, null where there is none.
-pub(super) fn arrays(values: &[Option<i32>]) -> Vec<ArrayRef> {
+pub(crate) fn arrays(values: &[Option<i32>]) -> Vec<ArrayRef> {
     let text = |v: &i32| "ä".repeat((v.unsigned_abs() % 5) as usize);
     let vector = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(
         values.iter().map(|v| v.map(|v| vec![Some(v as f32); 3])),
@@ -218,7 +218,7 @@ pub(super) fn arrays(values: &[Option<i32>]) -> Vec<ArrayRef> {
     ]
 }
 
-pub(super) fn spec(name: &str, on_error: OnError) -> TransformSpec {
+pub(crate) fn spec(name: &str, on_error: OnError) -> TransformSpec {
     let text = format!("[[transform]]\nname = {name:?}\nplugin = \"test\"");
     let mut specs = super::parse_transforms_toml(&text, "/".as_ref()).unwrap();
     TransformSpec {
@@ -227,11 +227,11 @@ pub(super) fn spec(name: &str, on_error: OnError) -> TransformSpec {
     }
 }
 
-pub(super) fn bind(host: &PluginHost, spec: TransformSpec, bytes: &[u8]) -> BoundTransform {
+pub(crate) fn bind(host: &PluginHost, spec: TransformSpec, bytes: &[u8]) -> BoundTransform {
     BoundTransform::new(spec, Plugin::compile(host, "test", bytes).unwrap())
 }
 
-pub(super) fn small_limits() -> Limits {
+pub(crate) fn small_limits() -> Limits {
     Limits {
         memory_bytes: 4 << 20,
         batch_deadline: std::time::Duration::from_millis(200),
@@ -241,13 +241,13 @@ pub(super) fn small_limits() -> Limits {
 }
 
 /// Rows 0..n in "x" (which can cross) and in "kept" (which cannot).
-pub(super) fn numbers(n: i32) -> RecordBatch {
+pub(crate) fn numbers(n: i32) -> RecordBatch {
     let x: ArrayRef = Arc::new(Int32Array::from_iter_values(0..n));
     let kept: ArrayRef = Arc::new(UInt8Array::from_iter_values((0..n).map(|v| v as u8)));
     RecordBatch::try_from_iter([("x", x), ("kept", kept)]).unwrap()
 }
 
-pub(super) fn run_spec(
+pub(crate) fn run_spec(
     bytes: &[u8],
     spec: TransformSpec,
     batch: &RecordBatch,
@@ -257,11 +257,11 @@ pub(super) fn run_spec(
     Chain::new(&host, batch.schema(), vec![bound], small_limits())?.apply(batch)
 }
 
-pub(super) fn run(bytes: &[u8], batch: &RecordBatch) -> Transformed {
+pub(crate) fn run(bytes: &[u8], batch: &RecordBatch) -> Transformed {
     run_spec(bytes, spec("t", OnError::DeadLetter), batch).unwrap()
 }
 
-pub(super) fn x(batch: &RecordBatch) -> &Int32Array {
+pub(crate) fn x(batch: &RecordBatch) -> &Int32Array {
     batch.column(0).as_primitive::<Int32Type>()
 }
 

@@ -28,7 +28,7 @@ mod view;
 mod wiring;
 
 #[cfg(test)]
-mod guests;
+pub(crate) mod guests;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::instance::{Flaw, Instance, Opening};
 use super::limits::{Limits, show_bytes, show_duration};
 use super::made::Made;
 use super::plugin::Plugin;
-use super::rows::{add_row_bytes, cut};
+use super::rows::cut;
 use super::spec::OnError;
 use super::validate::Valid;
 use super::view::View;

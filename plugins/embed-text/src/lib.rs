@@ -52,19 +52,10 @@ impl Transform for EmbedText {
         for (row, text) in (0u32..).zip(batch.text(0)?.iter()) {
             let embedded = text.map(|text| self.model.embed(text, &mut vector));
             if let Some(Err(message)) = &embedded {
-                failures.push(Failure {
-                    row,
-                    message: message.clone(),
-                });
+                failures.push(Failure::new(row, message));
             }
             vectors.push(matches!(embedded, Some(Ok(()))).then_some(vector.as_slice()));
         }
-        let columns = vec![vectors.finish()];
-        Ok(Output {
-            rows: batch.rows() as u32,
-            origin: None,
-            columns,
-            failures,
-        })
+        Ok(Output::one_to_one(batch, vec![vectors.finish()]).with_failures(failures))
     }
 }

@@ -1,10 +1,8 @@
 //! The transform's options.
 
 use fast_image_resize::{FilterType, ResizeAlg};
+use picture::MAX_SIDE;
 use serde::Deserialize;
-
-/// The longest side of a picture, in pixels, read or written.
-pub(crate) const MAX_SIDE: u32 = 16_384;
 
 /// The options, a JSON object. One of `width` and `height` is needed; where only one is given, the
 /// other follows the picture's aspect, whatever the fit.
@@ -28,7 +26,7 @@ pub struct Config {
     /// `#rrggbb`: what `contain` pads with, and what shows through a transparent picture in JPEG.
     pub background: Colour,
     /// A picture with more pixels fails. Below that, one still fails that would take more than
-    /// [`MEMORY_BUDGET`](crate::MEMORY_BUDGET), whatever is written here. To become a thumbnail, 40
+    /// [`MEMORY_BUDGET`](picture::MEMORY_BUDGET), whatever is written here. To become a thumbnail, 40
     /// million pixels of a baseline JPEG or a PNG fit that, 14 million of a WebP, 18 million of a
     /// progressive JPEG; to become larger, fewer.
     pub max_pixels: u64,

@@ -1,53 +1,8 @@
 //! Where a picture comes to lie in its box.
 
-use std::fmt;
+use picture::{Crop, Size, Target};
 
 use crate::config::{Config, Fit};
-
-/// A width and a height in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size {
-    /// From left to right.
-    pub width: u32,
-    /// From top to bottom.
-    pub height: u32,
-}
-
-impl Size {
-    /// A size.
-    pub fn new(width: u32, height: u32) -> Self {
-        Self { width, height }
-    }
-
-    /// How many pixels there are.
-    pub fn pixels(self) -> u64 {
-        u64::from(self.width) * u64::from(self.height)
-    }
-
-    /// The size of the picture turned by a quarter.
-    pub fn turned(self) -> Self {
-        Self::new(self.height, self.width)
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}", self.width, self.height)
-    }
-}
-
-/// A part of the source, in (fractions of) its pixels.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Crop {
-    /// From the left edge.
-    pub left: f64,
-    /// From the top edge.
-    pub top: f64,
-    /// How wide.
-    pub width: f64,
-    /// How high.
-    pub height: f64,
-}
 
 /// What is cut out of the source, what size it is scaled to, and what canvas it is centred on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,12 +32,7 @@ impl Layout {
                 (factor, factor, None)
             }
         };
-        let whole = Crop {
-            left: 0.0,
-            top: 0.0,
-            width,
-            height,
-        };
+        let whole = Crop::whole(source);
         let scale = |across: f64, down: f64| {
             let mut scaled = Size::new(side(width * across), side(height * down));
             if let Some(target) = target {
@@ -132,23 +82,11 @@ impl Layout {
         }
     }
 
-    /// The same layout seen by a source that is turned by a quarter.
-    pub(crate) fn turned(self) -> Self {
-        let Crop {
-            left,
-            top,
-            width,
-            height,
-        } = self.crop;
-        Self {
-            crop: Crop {
-                left: top,
-                top: left,
-                width: height,
-                height: width,
-            },
-            scaled: self.scaled.turned(),
-            canvas: self.canvas.turned(),
+    /// What the picture is scaled to, before it is padded.
+    pub fn target(&self) -> Target {
+        Target {
+            crop: self.crop,
+            size: self.scaled,
         }
     }
 }

@@ -6,14 +6,9 @@
 
 mod canvas;
 mod config;
-mod decode;
 mod encode;
 mod error;
 mod fit;
-mod jpeg;
-mod memory;
-mod resize;
-mod webp;
 
 use alluvium_plugin::{
     Assets, Batch, BytesBuilder, Failure, Field, Int32Builder, Kind, Output, Plan, Transform,
@@ -22,8 +17,8 @@ use alluvium_plugin::{
 
 pub use config::{Colour, Config, Filter, Fit, Format};
 pub use error::Error;
-pub use fit::{Layout, Size};
-pub use memory::MEMORY_BUDGET;
+pub use fit::Layout;
+use picture::{Decoder, MAX_SIDE, Size};
 
 /// The transform.
 #[derive(Debug)]
@@ -45,14 +40,30 @@ pub struct Resized {
 
 /// Decodes, resizes and encodes one picture.
 pub fn resize_image(encoded: &[u8], config: &Config) -> Result<Resized, Error> {
-    let (picture, layout) = decode::decode(encoded, config)?;
-    let original = picture.oriented_size();
-    let resized = resize::resize(picture, &layout, config.filter)?;
-    let finished = canvas::finish(resized, &layout, config);
+    let decoder = Decoder::new(encoded, config.max_pixels)?;
+    let original = decoder.oriented_size();
+    let layout = Layout::new(original, config);
+    check_result(&layout)?;
+    // Turned, flattened and padded, a result is held twice, with up to four channels.
+    let results = 2 * 4 * layout.scaled.pixels().max(layout.canvas.pixels());
+    let target = layout.target();
+    let picture = decoder.decode(&target, results)?;
+    let scaled = picture.scale(&target, config.filter.algorithm())?;
+    let finished = canvas::finish(scaled, &layout, config);
     Ok(Resized {
         bytes: encode::encode(&finished, config)?,
         original,
     })
+}
+
+/// Refuses a result of which a side, which only the aspect decides, would be too long.
+fn check_result(layout: &Layout) -> Result<(), picture::Error> {
+    let size = layout.canvas;
+    if size.width.max(size.height) > MAX_SIDE {
+        let limit = format!("once enlarged: the limit is {MAX_SIDE} a side");
+        return Err(picture::Error::TooLarge { size, limit });
+    }
+    Ok(())
 }
 
 impl Transform for ResizeImage {
@@ -84,26 +95,18 @@ impl Transform for ResizeImage {
             let resized = match encoded.map(|encoded| resize_image(encoded, &self.config)) {
                 Some(Ok(resized)) => Some(resized),
                 Some(Err(error)) => {
-                    failures.push(Failure {
-                        row,
-                        message: error.to_string(),
-                    });
+                    failures.push(Failure::new(row, error));
                     None
                 }
                 None => None,
             };
-            images.push(resized.as_ref().map(|resized| resized.bytes.as_slice()))?;
+            images.push(resized.as_ref().map(|resized| &resized.bytes))?;
             // No side is longer than MAX_SIDE.
             let side = |of: fn(&Size) -> u32| resized.as_ref().map(|it| of(&it.original) as i32);
             widths.push(side(|size| size.width));
             heights.push(side(|size| size.height));
         }
         let columns = vec![images.finish(), widths.finish(), heights.finish()];
-        Ok(Output {
-            rows: batch.rows() as u32,
-            origin: None,
-            columns,
-            failures,
-        })
+        Ok(Output::one_to_one(batch, columns).with_failures(failures))
     }
 }

@@ -1,6 +1,7 @@
-//! Views of a batch's columns: flat buffers, read row by row.
+//! A batch, and the views of its columns.
 
-use crate::Column;
+use crate::view::Presence;
+use crate::{BooleanColumn, BytesColumn, Column, NumberColumn, TextColumn, VectorColumn};
 
 /// The rows that a transform is given, the columns in the order of its plan's inputs.
 #[derive(Debug)]
@@ -23,90 +24,67 @@ impl Batch {
         self.rows
     }
 
+    /// The boolean column at `index` in the plan's inputs.
+    pub fn boolean(&self, index: usize) -> Result<BooleanColumn<'_>, String> {
+        self.view(index, BooleanColumn::new)
+    }
+
+    /// The int32 column at `index` in the plan's inputs.
+    pub fn int32(&self, index: usize) -> Result<NumberColumn<'_, i32>, String> {
+        self.view(index, NumberColumn::new)
+    }
+
+    /// The int64 column at `index` in the plan's inputs.
+    pub fn int64(&self, index: usize) -> Result<NumberColumn<'_, i64>, String> {
+        self.view(index, NumberColumn::new)
+    }
+
+    /// The float32 column at `index` in the plan's inputs.
+    pub fn float32(&self, index: usize) -> Result<NumberColumn<'_, f32>, String> {
+        self.view(index, NumberColumn::new)
+    }
+
+    /// The float64 column at `index` in the plan's inputs.
+    pub fn float64(&self, index: usize) -> Result<NumberColumn<'_, f64>, String> {
+        self.view(index, NumberColumn::new)
+    }
+
+    /// The timestamp column at `index` in the plan's inputs: microseconds since 1970-01-01 UTC.
+    pub fn timestamp(&self, index: usize) -> Result<NumberColumn<'_, i64>, String> {
+        self.view(index, NumberColumn::new)
+    }
+
     /// The binary column at `index` in the plan's inputs.
     pub fn bytes(&self, index: usize) -> Result<BytesColumn<'_>, String> {
-        let column = self
-            .columns
-            .get(index)
-            .ok_or_else(|| format!("column {index} is missing from the batch"))?;
-        BytesColumn::new(self.rows, column).map_err(|message| format!("column {index} {message}"))
+        self.view(index, BytesColumn::new)
     }
 
     /// The utf8 column at `index` in the plan's inputs.
     pub fn text(&self, index: usize) -> Result<TextColumn<'_>, String> {
-        let bytes = self.bytes(index)?;
-        let text = std::str::from_utf8(bytes.data)
-            .map_err(|error| format!("column {index} is not UTF-8: {error}"))?;
-        Ok(TextColumn { bytes, text })
-    }
-}
-
-/// A binary column.
-#[derive(Debug, Clone, Copy)]
-pub struct BytesColumn<'a> {
-    rows: usize,
-    validity: Option<&'a [u8]>,
-    offsets: &'a [u32],
-    data: &'a [u8],
-}
-
-impl<'a> BytesColumn<'a> {
-    /// A view of `column`, whose buffers must be long enough for `rows` rows.
-    fn new(rows: usize, column: &'a Column) -> Result<Self, String> {
-        if column.offsets.len() != rows + 1 {
-            let (has, wants) = (column.offsets.len(), rows + 1);
-            return Err(format!("has {has} offsets where {rows} rows want {wants}"));
-        }
-        let validity = column.validity.as_deref();
-        if validity.is_some_and(|bits| bits.len() < rows.div_ceil(8)) {
-            return Err(format!("has a validity bitmap too short for {rows} rows"));
-        }
-        Ok(Self {
-            rows,
-            validity,
-            offsets: &column.offsets,
-            data: &column.data,
-        })
+        self.view(index, TextColumn::new)
     }
 
-    /// The value of a row: nothing where it is null.
-    pub fn get(&self, row: usize) -> Option<&'a [u8]> {
-        self.data.get(self.range(row)?)
+    /// The column of vectors at `index` in the plan's inputs.
+    pub fn vector(&self, index: usize) -> Result<VectorColumn<'_>, String> {
+        self.view(index, VectorColumn::new)
     }
 
-    /// Every row's value, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Option<&'a [u8]>> {
-        (0..self.rows).map(|row| self.get(row))
+    /// The buffers of the column at `index` in the plan's inputs, as they came.
+    pub fn column(&self, index: usize) -> Result<&Column, String> {
+        self.columns
+            .get(index)
+            .ok_or_else(|| format!("column {index} is missing from the batch"))
     }
 
-    /// Where the value of a row stands in the data, unless it is null.
-    fn range(&self, row: usize) -> Option<std::ops::Range<usize>> {
-        if let Some(bits) = self.validity
-            && bits.get(row / 8)? >> (row % 8) & 1 == 0
-        {
-            return None;
-        }
-        let (start, end) = (self.offsets.get(row)?, self.offsets.get(row + 1)?);
-        Some(*start as usize..*end as usize)
-    }
-}
-
-/// A utf8 column.
-#[derive(Debug, Clone, Copy)]
-pub struct TextColumn<'a> {
-    bytes: BytesColumn<'a>,
-    text: &'a str,
-}
-
-impl<'a> TextColumn<'a> {
-    /// The text of a row: nothing where it is null.
-    pub fn get(&self, row: usize) -> Option<&'a str> {
-        self.text.get(self.bytes.range(row)?)
-    }
-
-    /// Every row's text, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Option<&'a str>> {
-        (0..self.bytes.rows).map(|row| self.get(row))
+    fn view<'a, V>(
+        &'a self,
+        index: usize,
+        new: impl FnOnce(Presence<'a>, &'a Column) -> Result<V, String>,
+    ) -> Result<V, String> {
+        let column = self.column(index)?;
+        Presence::new(self.rows, column)
+            .and_then(|presence| new(presence, column))
+            .map_err(|message| format!("column {index} {message}"))
     }
 }
 
@@ -137,17 +115,51 @@ mod tests {
     }
 
     #[test]
-    fn a_column_too_short_for_the_batch_is_refused() {
-        let batch = Batch::new(2, vec![column(None, &[0, 1], b"a")]);
+    fn numbers_are_little_endian_and_null_where_their_bit_is_clear() {
+        let data = [1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
+        let batch = Batch::new(2, vec![column(Some(vec![0b10]), &[], &data)]);
+        let numbers = batch.int32(0).unwrap();
+        assert!(numbers.iter().eq([None, Some(-1)]));
+        assert!(numbers.values().eq([1, -1]), "as they stand, null or not");
+    }
+
+    #[test]
+    fn booleans_are_bits_and_vectors_as_long_as_the_data_says() {
+        let vectors: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0]
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect();
+        let columns = vec![column(None, &[], &[0b01]), column(None, &[], &vectors)];
+        let batch = Batch::new(2, columns);
         assert!(
             batch
-                .bytes(0)
-                .unwrap_err()
-                .contains("2 offsets where 2 rows want 3")
+                .boolean(0)
+                .unwrap()
+                .iter()
+                .eq([Some(true), Some(false)])
         );
+        let vectors = batch.vector(1).unwrap();
+        assert_eq!(vectors.dim(), 2);
+        assert!(vectors.get(1).unwrap().eq([3.0, 4.0]));
+    }
+
+    #[test]
+    fn a_column_too_short_for_the_batch_is_refused() {
+        let batch = Batch::new(2, vec![column(None, &[0, 1], b"a")]);
+        let message = batch.bytes(0).unwrap_err();
+        assert_eq!(message, "column 0 has 2 offsets where 2 rows want 3");
         let batch = Batch::new(9, vec![column(Some(vec![0xff]), &[0; 10], b"")]);
         assert!(batch.bytes(0).unwrap_err().contains("validity"));
         assert!(batch.bytes(1).unwrap_err().contains("missing"));
+    }
+
+    #[test]
+    fn a_column_of_another_width_is_refused() {
+        let batch = Batch::new(2, vec![column(None, &[], &[0; 8])]);
+        assert!(batch.int32(0).is_ok() && batch.float32(0).is_ok());
+        let message = batch.int64(0).err().unwrap();
+        assert_eq!(message, "column 0 has 8 bytes of data where 2 rows want 16");
+        assert!(batch.boolean(0).err().unwrap().contains("8 bytes"));
     }
 
     #[test]

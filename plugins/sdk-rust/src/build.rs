@@ -1,6 +1,6 @@
 //! Output columns, built row by row.
 
-use crate::Column;
+use crate::{Column, Number};
 
 /// Which rows are present; no bitmap as long as all are.
 #[derive(Debug)]
@@ -31,15 +31,99 @@ impl Validity {
             self.bits = Some(bits);
         }
         if let Some(bits) = &mut self.bits {
-            if self.rows.is_multiple_of(8) {
-                bits.push(0);
-            }
-            if let Some(last) = bits.last_mut() {
-                let bit = 1 << (self.rows % 8);
-                *last = if present { *last | bit } else { *last & !bit };
-            }
+            push_bit(bits, self.rows, present);
         }
         self.rows += 1;
+    }
+
+    fn finish(self, offsets: Vec<u32>, data: Vec<u8>) -> Column {
+        Column {
+            validity: self.bits,
+            offsets,
+            data,
+        }
+    }
+}
+
+fn push_bit(bits: &mut Vec<u8>, row: usize, set: bool) {
+    if row.is_multiple_of(8) {
+        bits.push(0);
+    }
+    if let Some(last) = bits.last_mut() {
+        *last |= u8::from(set) << (row % 8);
+    }
+}
+
+/// Builds a boolean column.
+#[derive(Debug)]
+pub struct BooleanBuilder {
+    validity: Validity,
+    data: Vec<u8>,
+}
+
+impl BooleanBuilder {
+    /// An empty column.
+    pub fn new(nullable: bool) -> Self {
+        Self {
+            validity: Validity::new(nullable),
+            data: Vec::new(),
+        }
+    }
+
+    /// Appends a row; a missing one is null, or false where the column may not be null.
+    pub fn push(&mut self, value: Option<bool>) {
+        push_bit(
+            &mut self.data,
+            self.validity.rows,
+            value.unwrap_or_default(),
+        );
+        self.validity.push(value.is_some());
+    }
+
+    /// The column.
+    pub fn finish(self) -> Column {
+        self.validity.finish(Vec::new(), self.data)
+    }
+}
+
+/// Builds a column of numbers.
+#[derive(Debug)]
+pub struct NumberBuilder<T> {
+    validity: Validity,
+    data: Vec<u8>,
+    number: std::marker::PhantomData<T>,
+}
+
+/// Builds an int32 column.
+pub type Int32Builder = NumberBuilder<i32>;
+/// Builds an int64 column.
+pub type Int64Builder = NumberBuilder<i64>;
+/// Builds a float32 column.
+pub type Float32Builder = NumberBuilder<f32>;
+/// Builds a float64 column.
+pub type Float64Builder = NumberBuilder<f64>;
+/// Builds a timestamp column: microseconds since 1970-01-01 UTC.
+pub type TimestampBuilder = NumberBuilder<i64>;
+
+impl<T: Number> NumberBuilder<T> {
+    /// An empty column.
+    pub fn new(nullable: bool) -> Self {
+        Self {
+            validity: Validity::new(nullable),
+            data: Vec::new(),
+            number: std::marker::PhantomData,
+        }
+    }
+
+    /// Appends a row; a missing one is null, or 0 where the column may not be null.
+    pub fn push(&mut self, value: Option<T>) {
+        value.unwrap_or_default().write(&mut self.data);
+        self.validity.push(value.is_some());
+    }
+
+    /// The column.
+    pub fn finish(self) -> Column {
+        self.validity.finish(Vec::new(), self.data)
     }
 }
 
@@ -61,12 +145,13 @@ impl BytesBuilder {
         }
     }
 
-    /// Appends a row; a missing one is null, or empty where the column may not be null.
-    pub fn push(&mut self, value: Option<&[u8]>) -> Result<(), String> {
-        let value_bytes = value.unwrap_or_default();
-        let end = u32::try_from(self.data.len() + value_bytes.len())
+    /// Appends a row, text or bytes; a missing one is null, or empty where the column may not be
+    /// null. Fails past 4 GiB.
+    pub fn push<V: AsRef<[u8]>>(&mut self, value: Option<V>) -> Result<(), String> {
+        let bytes = value.as_ref().map_or(&[][..], V::as_ref);
+        let end = u32::try_from(self.data.len() + bytes.len())
             .map_err(|_| "a column's values take more than 4 GiB")?;
-        self.data.extend_from_slice(value_bytes);
+        self.data.extend_from_slice(bytes);
         self.offsets.push(end);
         self.validity.push(value.is_some());
         Ok(())
@@ -74,44 +159,7 @@ impl BytesBuilder {
 
     /// The column.
     pub fn finish(self) -> Column {
-        Column {
-            validity: self.validity.bits,
-            offsets: self.offsets,
-            data: self.data,
-        }
-    }
-}
-
-/// Builds an int32 column.
-#[derive(Debug)]
-pub struct Int32Builder {
-    validity: Validity,
-    data: Vec<u8>,
-}
-
-impl Int32Builder {
-    /// An empty column.
-    pub fn new(nullable: bool) -> Self {
-        Self {
-            validity: Validity::new(nullable),
-            data: Vec::new(),
-        }
-    }
-
-    /// Appends a row; a missing one is null, or 0 where the column may not be null.
-    pub fn push(&mut self, value: Option<i32>) {
-        self.data
-            .extend_from_slice(&value.unwrap_or_default().to_le_bytes());
-        self.validity.push(value.is_some());
-    }
-
-    /// The column.
-    pub fn finish(self) -> Column {
-        Column {
-            validity: self.validity.bits,
-            offsets: Vec::new(),
-            data: self.data,
-        }
+        self.validity.finish(self.offsets, self.data)
     }
 }
 
@@ -138,18 +186,14 @@ impl VectorBuilder {
     pub fn push(&mut self, value: Option<&[f32]>) {
         let numbers = value.unwrap_or_default().iter().copied();
         for number in numbers.chain(std::iter::repeat(0.0)).take(self.dim) {
-            self.data.extend_from_slice(&number.to_le_bytes());
+            number.write(&mut self.data);
         }
         self.validity.push(value.is_some());
     }
 
     /// The column.
     pub fn finish(self) -> Column {
-        Column {
-            validity: self.validity.bits,
-            offsets: Vec::new(),
-            data: self.data,
-        }
+        self.validity.finish(Vec::new(), self.data)
     }
 }
 
@@ -158,33 +202,51 @@ mod tests {
     use super::*;
     use crate::Batch;
 
+    /// Which of 17 rows are null: more than two bytes of validity, the first row of a byte and the last.
+    fn some(row: usize) -> Option<usize> {
+        (![0, 3, 8, 15].contains(&row)).then_some(row)
+    }
+
     #[test]
-    fn what_was_pushed_is_read_back_over_more_than_a_byte_of_validity() {
-        let values = [
-            Some(&b"a"[..]),
-            Some(b""),
-            Some(b"bc"),
-            Some(b""),
-            Some(b"d"),
-            Some(b"e"),
-            Some(b"f"),
-            Some(b"g"),
-            Some(b"h"),
-            None,
-            Some(b"i"),
-            None,
-            Some(b"k"),
-            Some(b""),
-            None,
-            None,
-            Some(b"l"),
-        ];
-        let mut builder = BytesBuilder::new(true);
-        for value in values {
-            builder.push(value).unwrap();
+    fn what_was_pushed_is_read_back_in_every_kind() {
+        let rows = 17;
+        let (mut booleans, mut texts) = (BooleanBuilder::new(true), BytesBuilder::new(true));
+        let (mut ints, mut longs) = (Int32Builder::new(true), Int64Builder::new(true));
+        let (mut floats, mut doubles) = (Float32Builder::new(true), Float64Builder::new(true));
+        let mut vectors = VectorBuilder::new(2, true);
+        let text = |row| some(row).map(|row| "ä".repeat(row % 3));
+        let vector = |row| some(row).map(|row| [row as f32, 0.5]);
+        for row in 0..rows {
+            booleans.push(some(row).map(|row| row % 2 == 1));
+            texts.push(text(row)).unwrap();
+            ints.push(some(row).map(|row| row as i32));
+            longs.push(some(row).map(|row| row as i64));
+            floats.push(some(row).map(|row| row as f32));
+            doubles.push(some(row).map(|row| row as f64));
+            vectors.push(vector(row).as_ref().map(|vector| &vector[..]));
         }
-        let batch = Batch::new(values.len() as u32, vec![builder.finish()]);
-        assert!(batch.bytes(0).unwrap().iter().eq(values));
+        let columns = vec![
+            booleans.finish(),
+            texts.finish(),
+            ints.finish(),
+            longs.finish(),
+            floats.finish(),
+            doubles.finish(),
+            vectors.finish(),
+        ];
+        let batch = Batch::new(rows as u32, columns);
+        let vectors = batch.vector(6).unwrap();
+        for row in 0..rows {
+            let some = some(row);
+            assert_eq!(batch.boolean(0).unwrap().get(row), some.map(|n| n % 2 == 1));
+            assert_eq!(batch.text(1).unwrap().get(row), text(row).as_deref());
+            assert_eq!(batch.int32(2).unwrap().get(row), some.map(|n| n as i32));
+            assert_eq!(batch.int64(3).unwrap().get(row), some.map(|n| n as i64));
+            assert_eq!(batch.float32(4).unwrap().get(row), some.map(|n| n as f32));
+            assert_eq!(batch.float64(5).unwrap().get(row), some.map(|n| n as f64));
+            let numbers = vectors.get(row).map(Iterator::collect::<Vec<_>>);
+            assert_eq!(numbers, vector(row).map(|vector| vector.to_vec()));
+        }
     }
 
     #[test]
@@ -200,7 +262,7 @@ mod tests {
     #[test]
     fn a_column_without_nulls_has_no_bitmap() {
         let mut builder = BytesBuilder::new(true);
-        builder.push(Some(b"a")).unwrap();
+        builder.push(Some("a")).unwrap();
         assert!(builder.finish().validity.is_none());
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Implement [`Transform`], name it in [`export!`], and build for `wasm32-unknown-unknown`: the
 //! module becomes a component of the world `batch-transform`. The logic stays plain Rust, so it is
-//! tested natively, with [`Batch`] as its input and any function as its [`Assets`].
+//! tested natively, with [`testing`].
 //!
 //! ```
 //! use alluvium_plugin::*;
@@ -18,46 +18,50 @@
 //!     fn apply(&mut self, batch: &Batch) -> Result<Output, String> {
 //!         let mut loud = BytesBuilder::new(true);
 //!         for text in batch.text(0)?.iter() {
-//!             loud.push(text.map(str::to_uppercase).as_deref().map(str::as_bytes))?;
+//!             loud.push(text.map(str::to_uppercase))?;
 //!         }
-//!         Ok(Output { rows: batch.rows() as u32, origin: None, columns: vec![loud.finish()], failures: vec![] })
+//!         Ok(Output::one_to_one(batch, vec![loud.finish()]))
 //!     }
 //! }
 //! # fn main() {}
 //! ```
+//!
+//! A transform of one record at a time is a [`RecordTransform`]: shorter, and slower by what a call
+//! costs.
 
 mod batch;
+#[doc(hidden)]
+pub mod bindings;
 mod build;
 mod config;
+mod export;
 mod instance;
-mod schema;
-
-pub use batch::{Batch, BytesColumn, TextColumn};
-pub use bindings::alluvium::transform::types::{Column, Failure, Field, Kind, Output, Plan};
-pub use build::{BytesBuilder, Int32Builder, VectorBuilder};
-pub use config::parse_config;
-pub use instance::Instance;
-pub use schema::{field, find_field};
-
-/// What wit-bindgen makes of the contract.
-#[allow(
-    missing_docs,
-    missing_debug_implementations,
-    unreachable_pub,
-    unsafe_code,
-    clippy::all,
-    clippy::indexing_slicing
-)]
+mod log;
+mod number;
+mod output;
 #[doc(hidden)]
-pub mod bindings {
-    wit_bindgen::generate!({
-        path: "../../wit",
-        world: "batch-transform",
-        pub_export_macro: true,
-        export_macro_name: "export_component",
-        default_bindings_module: "alluvium_plugin::bindings",
-    });
-}
+pub mod record_bindings;
+mod schema;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+mod value;
+mod view;
+
+pub use batch::Batch;
+pub use bindings::alluvium::transform::types::{Column, Failure, Field, Kind, Output, Plan, Value};
+pub use build::{
+    BooleanBuilder, BytesBuilder, Float32Builder, Float64Builder, Int32Builder, Int64Builder,
+    NumberBuilder, TimestampBuilder, VectorBuilder,
+};
+pub use config::parse_config;
+#[doc(hidden)]
+pub use export::log_panics;
+pub use instance::Instance;
+pub use log::{Level, log};
+pub use number::Number;
+pub use schema::{field, find_field};
+pub use value::{Cell, Timestamp};
+pub use view::{BooleanColumn, BytesColumn, NumberColumn, TextColumn, VectorColumn};
 
 /// A transform of batches of columns.
 pub trait Transform: Sized {
@@ -68,6 +72,35 @@ pub trait Transform: Sized {
     /// Transforms a batch. The error fails the whole batch; records that can be told apart belong
     /// into [`Output::failures`].
     fn apply(&mut self, batch: &Batch) -> Result<Output, String>;
+}
+
+/// A transform of one record at a time.
+///
+/// ```
+/// use alluvium_plugin::*;
+///
+/// struct Words;
+/// export_record!(Words);
+///
+/// impl RecordTransform for Words {
+///     fn open(_config: &str, _schema: &[Field], _assets: &dyn Assets) -> Result<(Self, Plan), String> {
+///         let field = |name| vec![field(name, Kind::Utf8, false, 0)];
+///         Ok((Words, Plan { inputs: field("text"), outputs: field("word") }))
+///     }
+///     fn apply(&mut self, record: Vec<Value>) -> Result<Vec<Vec<Value>>, String> {
+///         let text = record.first().and_then(Value::as_str).unwrap_or_default();
+///         Ok(text.split_whitespace().map(|word| vec![word.into()]).collect())
+///     }
+/// }
+/// # fn main() {}
+/// ```
+pub trait RecordTransform: Sized {
+    /// As in [`Transform::open`].
+    fn open(config: &str, schema: &[Field], assets: &dyn Assets) -> Result<(Self, Plan), String>;
+
+    /// Transforms one record, the values of the plan's inputs, into none (it is filtered), one or
+    /// many, each the values of the plan's outputs. The error fails the record.
+    fn apply(&mut self, record: Vec<Value>) -> Result<Vec<Vec<Value>>, String>;
 }
 
 /// Where a transform's assets (a model's files, say) come from.
@@ -82,49 +115,9 @@ impl<F: Fn(&str) -> Result<Vec<u8>, String>> Assets for F {
     }
 }
 
-/// Makes a [`Transform`] the component's one. Names nothing outside of WebAssembly, where an
-/// exported `open` would take the place of the C library's.
-#[macro_export]
-macro_rules! export {
-    ($transform:ty) => {
-        #[cfg(target_arch = "wasm32")]
-        #[allow(unsafe_code)]
-        const _: () = {
-            use $crate::bindings::alluvium::transform::host;
-
-            struct Component;
-
-            ::std::thread_local! {
-                static INSTANCE: ::std::cell::RefCell<$crate::Instance<$transform>> =
-                    ::std::cell::RefCell::default();
-            }
-
-            impl $crate::bindings::exports::alluvium::transform::batches::Guest for Component {
-                fn open(
-                    config: ::std::string::String,
-                    schema: ::std::vec::Vec<$crate::Field>,
-                ) -> ::std::result::Result<$crate::Plan, ::std::string::String> {
-                    // A trap carries no message: the log is where one can be left.
-                    ::std::panic::set_hook(::std::boxed::Box::new(|panic| {
-                        host::log(
-                            host::Level::Error,
-                            &::std::string::ToString::to_string(panic),
-                        );
-                    }));
-                    INSTANCE.with_borrow_mut(|instance| {
-                        instance.open(&config, &schema, &|name: &str| host::asset(name))
-                    })
-                }
-
-                fn apply(
-                    rows: u32,
-                    columns: ::std::vec::Vec<$crate::Column>,
-                ) -> ::std::result::Result<$crate::Output, ::std::string::String> {
-                    INSTANCE.with_borrow_mut(|instance| instance.apply(rows, columns))
-                }
-            }
-
-    $crate::bindings::export_component!(Component with_types_in $crate::bindings);
-        };
-    };
+/// The host's assets.
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub fn host_asset(name: &str) -> Result<Vec<u8>, String> {
+    bindings::alluvium::transform::host::asset(name)
 }

@@ -12,6 +12,7 @@ mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
 mod told;
+mod widen;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -24,7 +24,7 @@ const ROWS_PER_FILE: usize = 1 << 20;
 const BYTES_PER_FILE: usize = 1 << 30;
 
 /// How often a commit is tried again when other writers were faster.
-const ATTEMPTS: u32 = 30;
+pub(super) const ATTEMPTS: u32 = 30;
 
 /// Rows that are in data files of no version: nobody sees them. Hand them to [`Lake::commit`] or [`Lake::discard`];
 /// when dropped, or after a crash, the files stay as garbage for the lake's cleanup.
@@ -265,7 +265,7 @@ impl Lake {
     }
 }
 
-fn is_conflict(error: &lance::Error) -> bool {
+pub(super) fn is_conflict(error: &lance::Error) -> bool {
     use lance::Error as E;
     matches!(
         error,
@@ -276,7 +276,7 @@ fn is_conflict(error: &lance::Error) -> bool {
 }
 
 /// Longer with each attempt, and not the same for any two writers.
-fn pause(attempt: u32) -> Duration {
+pub(super) fn pause(attempt: u32) -> Duration {
     let jitter = uuid::Uuid::new_v4().as_u128() as u64 % 1000;
     let most = 10_u64 << attempt.min(7);
     Duration::from_millis(most * jitter / 1000)

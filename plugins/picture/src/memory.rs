@@ -2,8 +2,7 @@
 
 use image::{ColorType, ImageFormat};
 
-use crate::fit::{Layout, Size};
-use crate::jpeg;
+use crate::{Size, Target, jpeg};
 
 /// What decoding and scaling one picture may take, in bytes. A transform has 256 MiB by default: the
 /// rest is for the batch, its results and what the allocator wastes.
@@ -19,7 +18,9 @@ pub(crate) struct Need<'a> {
     /// The size as stored.
     pub(crate) size: Size,
     /// How it is scaled, from the size as stored.
-    pub(crate) layout: &'a Layout,
+    pub(crate) target: &'a Target,
+    /// Bytes that are made of the scaled picture.
+    pub(crate) results: u64,
     /// What a JPEG's headers say.
     pub(crate) jpeg: Option<jpeg::Headers>,
 }
@@ -39,10 +40,9 @@ impl Need<'_> {
             0
         };
         // The scaler goes down first, then across.
-        let half_way = self.layout.crop.width.ceil() as u64 * u64::from(self.layout.scaled.height);
-        // Turned, flattened and padded, a result is held twice, with up to four channels.
-        let results = 2 * 4 * self.layout.scaled.pixels().max(self.layout.canvas.pixels());
-        let scaling = narrowed + half_way * channels + results;
+        let Target { crop, size } = self.target;
+        let half_way = crop.width.ceil() as u64 * u64::from(size.height);
+        let scaling = narrowed + half_way * channels + self.results;
         decoding.max(narrowing).max(scaling)
     }
 

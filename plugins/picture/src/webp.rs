@@ -1,6 +1,6 @@
 //! What the WebP decoder takes on trust.
 
-use crate::error::Error;
+use crate::Error;
 
 /// Sees that every chunk lies within the file: the decoder would allocate what a chunk's header
 /// claims.

@@ -1,6 +1,6 @@
 //! What the JPEG decoder does not tell before it decodes.
 
-use crate::error::Error;
+use crate::Error;
 
 /// What a JPEG's headers say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,90 @@
+//! What the boundary costs: plugins that do nothing.
+
+use std::sync::Arc;
+
+use alluvium::transform::PluginHost;
+use arrow_array::{ArrayRef, BinaryArray, Int32Array, RecordBatch};
+use criterion::Criterion;
+
+use crate::guests::{bound, chain, component, spec};
+use crate::report::{Report, Side, by_turns};
+
+const BATCHES: usize = 64;
+const RECORDS: usize = 100_000;
+
+pub(crate) fn measure(criterion: &mut Criterion, report: &mut Report) {
+    throughput(criterion, report);
+    record_over_batch(criterion, report);
+}
+
+/// 1 MiB batches of 1 KiB binaries through a plugin that returns them.
+fn throughput(criterion: &mut Criterion, report: &mut Report) {
+    let host = PluginHost::new().expect("a host");
+    let row = |n: usize| vec![n as u8; 1024];
+    let column: ArrayRef = Arc::new(BinaryArray::from_iter_values((0..1024).map(row)));
+    let batch = RecordBatch::try_from_iter([("data", column)]).expect("a batch");
+    let bytes = wat::parse_str(include_str!("identity.wat")).expect("a component");
+    let mut chain = chain(bound(&host, &bytes, spec("{}"), &[]), &host, batch.schema());
+    let mut source = vec![0_u8; 1 << 20];
+    let mut target = vec![0_u8; 1 << 20];
+    let times = by_turns(
+        criterion,
+        "identity 1MiB",
+        &mut [
+            Side::timed("plugin", || {
+                for _ in 0..BATCHES {
+                    chain.apply(&batch).expect("transformed");
+                }
+            }),
+            Side::timed("limit-memcpy", || {
+                for n in 0..BATCHES {
+                    source[n] = n as u8;
+                    target.copy_from_slice(std::hint::black_box(&source));
+                    std::hint::black_box(&target);
+                }
+            }),
+        ],
+    );
+    let [ours, limit] = times[..] else { return };
+    let rate = |seconds: f64| BATCHES as f64 * (1 << 20) as f64 / seconds / 1e9;
+    let told = format!(
+        "{:.1} GB/s ({:.1} times one memcpy)",
+        rate(ours),
+        ours / limit
+    );
+    let what = "identity batch plugin, 1 MiB batches of 1 KiB binaries, one core";
+    report.line(what, "≥ 2 GB/s", told, Some(rate(ours) >= 2.0));
+}
+
+/// The same Rust code in both worlds, on an int32 column.
+fn record_over_batch(criterion: &mut Criterion, report: &mut Report) {
+    let host = PluginHost::new().expect("a host");
+    let column: ArrayRef = Arc::new(Int32Array::from_iter_values(0..RECORDS as i32));
+    let batch = RecordBatch::try_from_iter([("n", column)]).expect("a batch");
+    let mut chains = ["batch", "record"].map(|world| {
+        let bytes = component(&format!("conformance/rust-{world}"));
+        let transform = bound(&host, &bytes, spec("{\"mode\": \"identity\"}"), &[]);
+        chain(transform, &host, batch.schema())
+    });
+    let [batches, records] = &mut chains;
+    let mut sides = [
+        Side::timed("batch-world", || {
+            drop(batches.apply(&batch).expect("transformed"))
+        }),
+        Side::timed("record-world", || {
+            drop(records.apply(&batch).expect("transformed"))
+        }),
+    ];
+    let times = by_turns(criterion, "identity a record", &mut sides);
+    let [batch_world, record_world] = times[..] else {
+        return;
+    };
+    let more = (record_world - batch_world) / RECORDS as f64 * 1e6;
+    let what = "record world over batch world, per record";
+    report.line(
+        what,
+        "≤ 1 µs more",
+        format!("{more:.2} µs more"),
+        Some(more <= 1.0),
+    );
+}

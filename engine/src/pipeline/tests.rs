@@ -1,0 +1,343 @@
+//! What a user of transforms relies on: each row is transformed once, whatever happens in between.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, StringArray};
+use tempfile::TempDir;
+
+use crate::transform::guests::{ERR, guest, on_value, record_guest, spec};
+use crate::{Error, OnError, Store, StoreOptions, Table, TableOptions, TransformSpec};
+
+/// Rows with an int32 "x" and a text that no transform reads.
+fn rows(range: std::ops::Range<i32>) -> RecordBatch {
+    let text = range.clone().map(|x| format!("row {x}"));
+    let text: ArrayRef = Arc::new(StringArray::from_iter_values(text));
+    let x: ArrayRef = Arc::new(Int32Array::from_iter_values(range));
+    RecordBatch::try_from_iter([("x", x), ("text", text)]).unwrap()
+}
+
+struct Fixture {
+    directory: TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self {
+            directory: TempDir::new().unwrap(),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
+    fn table_path(&self) -> PathBuf {
+        self.path().join("tables/t")
+    }
+
+    fn open(&self) -> (Store, Table) {
+        let store = StoreOptions::new()
+            .tiering(false)
+            .open(self.path())
+            .unwrap();
+        let table = store.table("t").unwrap();
+        (store, table)
+    }
+
+    /// A transform that makes the column `output` of "x".
+    fn transform(&self, bytes: &[u8], output: &str, on_error: OnError) -> TransformSpec {
+        let path = self.directory.path().join(format!("{output}.wasm"));
+        fs::write(&path, bytes).unwrap();
+        TransformSpec {
+            plugin: path.to_string_lossy().into_owned(),
+            inputs: BTreeMap::from([("x".to_owned(), "x".to_owned())]),
+            outputs: BTreeMap::from([("x".to_owned(), output.to_owned())]),
+            ..spec(output, on_error)
+        }
+    }
+
+    fn create(&self, transforms: Vec<TransformSpec>) -> (Store, Table) {
+        let store = StoreOptions::new()
+            .tiering(false)
+            .open(self.path())
+            .unwrap();
+        let options = TableOptions::new(rows(0..1).schema()).transforms(transforms);
+        let table = store.create_table("t", options).unwrap();
+        (store, table)
+    }
+}
+
+/// Waits until the transforms are done with all that was appended; no round is run.
+fn wait_staged(table: &Table) {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let status = table.status().unwrap();
+        if status.transform_lag_rows == 0 {
+            return;
+        }
+        assert!(Instant::now() < until, "{status:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A column of the lake in the order of the offsets.
+fn column(store: &Store, name: &str) -> Vec<Option<i32>> {
+    let sql = format!("SELECT {name} FROM t ORDER BY __offset");
+    let batches = store.query(&sql).unwrap().map(Result::unwrap);
+    let values = batches.flat_map(|batch| {
+        let column = batch.column(0).as_primitive::<Int32Type>().clone();
+        (0..column.len()).map(move |row| column.is_valid(row).then(|| column.value(row)))
+    });
+    values.collect()
+}
+
+fn some(range: std::ops::Range<i32>) -> Vec<Option<i32>> {
+    range.map(Some).collect()
+}
+
+fn assert_sound(table: &Table) {
+    assert_eq!(table.verify().unwrap().problems, Vec::<String>::new());
+}
+
+fn dead_offsets(table: &Table) -> Vec<i64> {
+    let letters = table.dead_letters().unwrap();
+    let offsets = letters.iter().flat_map(|batch| {
+        let offsets = batch.column_by_name("__offset").unwrap();
+        offsets.as_primitive::<Int64Type>().values().to_vec()
+    });
+    offsets.collect()
+}
+
+#[test]
+fn rows_are_transformed_when_they_are_committed_and_tiered_as_they_were_staged() {
+    let fixture = Fixture::new();
+    let copy = fixture.transform(&guest("", ""), "y", OnError::DeadLetter);
+    let (store, table) = fixture.create(vec![copy]);
+    for start in (0..5000).step_by(50) {
+        let _ = table.append(&rows(start..start + 50)).unwrap();
+    }
+    let _ = table.append(&rows(5000..9000)).unwrap();
+    wait_staged(&table);
+    assert_eq!(table.status().unwrap().rows_tiered, 0);
+    assert_eq!(table.flush_to_lake().unwrap(), 9000);
+    assert_eq!(column(&store, "y"), some(0..9000));
+    assert_eq!(column(&store, "x"), some(0..9000));
+    assert_sound(&table);
+}
+
+#[test]
+fn what_is_filtered_or_fails_is_told_apart_and_the_rest_arrives() {
+    let fixture = Fixture::new();
+    let picky = fixture.transform(&record_guest(), "y", OnError::DeadLetter);
+    let (store, table) = fixture.create(vec![picky]);
+    let _ = table.append(&rows(0..20)).unwrap();
+    let _ = table.append(&rows(7..8)).unwrap();
+    let _ = table.append(&rows(13..14)).unwrap();
+    table.flush_to_lake().unwrap();
+    let kept = (0..20).filter(|x| *x != 7 && *x != 13).map(Some);
+    assert_eq!(column(&store, "y"), kept.collect::<Vec<_>>());
+    assert_eq!(dead_offsets(&table), [13, 21]);
+    assert_eq!(table.status().unwrap().filtered, 2);
+    assert_sound(&table);
+}
+
+#[test]
+fn rows_that_are_staged_are_tiered_after_a_restart_without_the_plugin() {
+    let fixture = Fixture::new();
+    let picky = fixture.transform(&record_guest(), "y", OnError::DeadLetter);
+    let (store, table) = fixture.create(vec![picky]);
+    let _ = table.append(&rows(0..100)).unwrap();
+    wait_staged(&table);
+    drop(table);
+    store.close().unwrap();
+    for file in fs::read_dir(fixture.path().join("plugins")).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    let (store, table) = fixture.open();
+    assert_eq!(table.flush_to_lake().unwrap(), 100);
+    assert_eq!(column(&store, "y").len(), 98);
+    assert_eq!(dead_offsets(&table), [13]);
+    // What comes now needs it.
+    let _ = table.append(&rows(0..1)).unwrap();
+    assert!(matches!(table.flush_to_lake(), Err(Error::Tiering { .. })));
+    assert!(table.status().unwrap().transform_error.is_some());
+}
+
+#[test]
+fn staged_rows_that_are_lost_are_made_again() {
+    let fixture = Fixture::new();
+    let copy = fixture.transform(&guest("", ""), "y", OnError::DeadLetter);
+    let (store, table) = fixture.create(vec![copy]);
+    let _ = table.append(&rows(0..100)).unwrap();
+    table.flush_to_lake().unwrap();
+    let _ = table.append(&rows(100..200)).unwrap();
+    wait_staged(&table);
+    drop(table);
+    store.close().unwrap();
+    fs::remove_dir_all(fixture.table_path().join("staged")).unwrap();
+    let (store, table) = fixture.open();
+    assert_eq!(table.flush_to_lake().unwrap(), 200);
+    assert_eq!(column(&store, "y"), some(0..200));
+    assert_sound(&table);
+}
+
+fn only_segment(directory: &Path) -> PathBuf {
+    let files = fs::read_dir(directory).unwrap().map(|f| f.unwrap().path());
+    let mut segments = files.filter(|path| path.extension().is_some_and(|e| e == "seg"));
+    segments.next().unwrap()
+}
+
+#[test]
+fn staged_rows_that_are_damaged_are_made_again() {
+    use std::os::unix::fs::FileExt;
+    let fixture = Fixture::new();
+    let copy = fixture.transform(&guest("", ""), "y", OnError::DeadLetter);
+    let (store, table) = fixture.create(vec![copy]);
+    let _ = table.append(&rows(0..1000)).unwrap();
+    let _ = table.append(&rows(1000..2000)).unwrap();
+    wait_staged(&table);
+    let segment = only_segment(&fixture.table_path().join("staged"));
+    let file = fs::File::options().write(true).open(segment).unwrap();
+    file.write_all_at(&[0xff; 64], 4096 + 1024).unwrap();
+    assert_eq!(table.flush_to_lake().unwrap(), 2000);
+    assert_eq!(column(&store, "y"), some(0..2000));
+    assert_sound(&table);
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn staged_rows_of_what_the_raw_log_has_lost_do_not_stand_for_the_rows_that_follow() {
+    let fixture = Fixture::new();
+    let copy = fixture.transform(&guest("", ""), "y", OnError::DeadLetter);
+    let (store, table) = fixture.create(vec![copy]);
+    let _ = table.append(&rows(0..10)).unwrap();
+    wait_staged(&table);
+    drop(table);
+    store.close().unwrap();
+    let (raw, kept) = (
+        fixture.table_path().join("raw"),
+        fixture.directory.path().join("kept"),
+    );
+    copy_files(&raw, &kept);
+    let (store, table) = fixture.open();
+    let _ = table.append(&rows(10..20)).unwrap();
+    wait_staged(&table);
+    drop(table);
+    store.close().unwrap();
+    fs::remove_dir_all(&raw).unwrap();
+    copy_files(&kept, &raw);
+    let (store, table) = fixture.open();
+    let _ = table.append(&rows(100..110)).unwrap();
+    table.flush_to_lake().unwrap();
+    let expected: Vec<_> = (0..10).chain(100..110).map(Some).collect();
+    assert_eq!(column(&store, "y"), expected);
+}
+
+#[test]
+fn transforms_that_are_replaced_make_the_rows_from_then_on() {
+    let fixture = Fixture::new();
+    let first = fixture.transform(&guest("", ""), "first", OnError::DeadLetter);
+    let (store, table) = fixture.create(vec![first]);
+    let _ = table.append(&rows(0..10)).unwrap();
+    wait_staged(&table);
+    let second = fixture.transform(&guest("", ""), "second", OnError::DeadLetter);
+    table.replace_transforms(&[second]).unwrap();
+    let _ = table.append(&rows(10..20)).unwrap();
+    assert_eq!(table.flush_to_lake().unwrap(), 20);
+    let half = |some_first: bool| -> Vec<_> {
+        (0..20)
+            .map(|x| ((x < 10) == some_first).then_some(x))
+            .collect()
+    };
+    assert_eq!(column(&store, "first"), half(true));
+    assert_eq!(column(&store, "second"), half(false));
+    assert_eq!(table.status().unwrap().transforms[0].name, "second");
+    assert_sound(&table);
+    drop(table);
+    store.close().unwrap();
+    let (store, table) = fixture.open();
+    let _ = table.append(&rows(20..30)).unwrap();
+    table.flush_to_lake().unwrap();
+    assert_eq!(column(&store, "second")[10..], some(10..30));
+}
+
+#[test]
+fn a_table_gets_its_first_transforms_and_loses_its_last() {
+    let fixture = Fixture::new();
+    let (store, table) = fixture.create(Vec::new());
+    let _ = table.append(&rows(0..5)).unwrap();
+    table.flush_to_lake().unwrap();
+    // Rows that are not tiered get the new transforms.
+    let _ = table.append(&rows(5..10)).unwrap();
+    let copy = fixture.transform(&guest("", ""), "y", OnError::DeadLetter);
+    table.replace_transforms(&[copy]).unwrap();
+    wait_staged(&table);
+    table.replace_transforms(&[]).unwrap();
+    let _ = table.append(&rows(10..15)).unwrap();
+    table.flush_to_lake().unwrap();
+    assert_eq!(column(&store, "x"), some(0..15));
+    let expected: Vec<_> = (0..15).map(|x| (5..10).contains(&x).then_some(x)).collect();
+    assert_eq!(column(&store, "y"), expected);
+    assert_sound(&table);
+}
+
+#[test]
+fn a_replacement_that_does_not_load_leaves_the_old_transforms_at_work() {
+    let fixture = Fixture::new();
+    let copy = fixture.transform(&guest("", ""), "y", OnError::DeadLetter);
+    let (store, table) = fixture.create(vec![copy]);
+    let broken = fixture.transform(b"no component", "z", OnError::DeadLetter);
+    assert!(matches!(
+        table.replace_transforms(&[broken]),
+        Err(Error::Plugin { .. })
+    ));
+    let other_type = TransformSpec {
+        outputs: BTreeMap::from([("x".to_owned(), "text".to_owned())]),
+        ..fixture.transform(&guest("", ""), "w", OnError::DeadLetter)
+    };
+    let told = table.replace_transforms(&[other_type]).unwrap_err();
+    assert!(
+        told.to_string().contains("Utf8") && told.to_string().contains("Int32"),
+        "{told}"
+    );
+    let _ = table.append(&rows(0..10)).unwrap();
+    table.flush_to_lake().unwrap();
+    assert_eq!(column(&store, "y"), some(0..10));
+}
+
+#[test]
+fn a_record_that_must_not_fail_halts_tiering_until_the_transforms_are_replaced() {
+    let fixture = Fixture::new();
+    let strict = fixture.transform(&guest("", &on_value(13, ERR)), "y", OnError::Fail);
+    let (store, table) = fixture.create(vec![strict.clone()]);
+    let _ = table.append(&rows(0..10)).unwrap();
+    assert_eq!(table.flush_to_lake().unwrap(), 10);
+    let _ = table.append(&rows(10..20)).unwrap();
+    let told = table.flush_to_lake().unwrap_err().to_string();
+    assert!(
+        told.contains("offset 13") && told.contains("bad row"),
+        "{told}"
+    );
+    let lenient = TransformSpec {
+        on_error: OnError::Null,
+        ..strict
+    };
+    table.replace_transforms(&[lenient]).unwrap();
+    assert_eq!(table.flush_to_lake().unwrap(), 20);
+    let expected: Vec<_> = (0..20).map(|x| (x != 13).then_some(x)).collect();
+    assert_eq!(column(&store, "y"), expected);
+    assert_sound(&table);
+}

@@ -1,0 +1,145 @@
+//! What a table is until its transforms are replaced: its file, decoded.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use arrow_schema::{Field, Fields, Schema, SchemaRef};
+
+use crate::catalog::{FIRST_GENERATION, PinnedTransform, TableMeta};
+use crate::error::{Error, Result};
+use crate::transform::ChainPlan;
+
+/// A table's file and its schemas.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    pub(crate) meta: TableMeta,
+    /// The lake's columns, its own three last.
+    pub(crate) lake_schema: SchemaRef,
+    /// The columns that each generation of transforms makes.
+    made: BTreeMap<u16, SchemaRef>,
+}
+
+impl Shape {
+    /// Decodes a table's file; `directory` is named in errors.
+    pub(crate) fn new(meta: TableMeta, directory: &Path) -> Result<Self> {
+        Ok(Self {
+            lake_schema: meta.lake_schema(directory)?,
+            made: meta.made_schemas(directory)?,
+            meta,
+        })
+    }
+
+    /// The number of the transforms that the table has now.
+    pub(crate) fn generation(&self) -> u16 {
+        let last = self.meta.generations.last_key_value();
+        last.map_or(0, |(number, _)| *number)
+    }
+
+    /// The transforms that the table has now.
+    pub(crate) fn transforms(&self) -> &[PinnedTransform] {
+        self.transforms_of(self.generation())
+    }
+
+    /// The transforms of a generation; none when it isn't known any more.
+    pub(crate) fn transforms_of(&self, generation: u16) -> &[PinnedTransform] {
+        let generation = self.meta.generations.get(&generation);
+        generation.map_or(&[], |generation| generation.transforms.as_slice())
+    }
+
+    /// Whether each row of the lake is a row of the log, as it was appended.
+    pub(crate) fn never_had_transforms(&self) -> bool {
+        self.generation() == FIRST_GENERATION && self.transforms().is_empty()
+    }
+
+    /// The columns that a generation of transforms makes.
+    pub(crate) fn made(&self, generation: u16) -> Option<&SchemaRef> {
+        self.made.get(&generation)
+    }
+}
+
+/// The columns that transforms make, and all that come out of them; without transforms these are the table's own.
+pub(crate) fn schemas_of(plan: Option<&ChainPlan>, table: &SchemaRef) -> (SchemaRef, SchemaRef) {
+    match plan {
+        Some(plan) => (
+            SchemaRef::clone(plan.made_schema()),
+            SchemaRef::clone(plan.output_schema()),
+        ),
+        None => (SchemaRef::new(Schema::empty()), SchemaRef::clone(table)),
+    }
+}
+
+/// The lake's columns once transforms are replaced: it keeps what it has, and gets what the new ones make. A column
+/// that rows may lack from now on may be null.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for a column that would change its type.
+pub(crate) fn widened(lake: &Schema, made: &Schema) -> Result<Schema> {
+    let known = lake.fields().iter().map(|field| {
+        let Ok(new) = made.field_with_name(field.name()) else {
+            return Ok(field.as_ref().clone().with_nullable(true));
+        };
+        if new.data_type() != field.data_type() {
+            let (is, was) = (new.data_type(), field.data_type());
+            return Err(Error::invalid(
+                format!("column {:?}", field.name()),
+                format!(
+                    "the lake has it as {was}, and the transforms would make it {is}; give it another name in their outputs"
+                ),
+            ));
+        }
+        let nullable = field.is_nullable() || new.is_nullable();
+        Ok(field.as_ref().clone().with_nullable(nullable))
+    });
+    let known = known.collect::<Result<Vec<Field>>>()?;
+    let added = made
+        .fields()
+        .iter()
+        .filter(|field| lake.field_with_name(field.name()).is_err())
+        .map(|field| field.as_ref().clone().with_nullable(true));
+    let fields: Fields = known.into_iter().chain(added).collect();
+    Ok(Schema::new_with_metadata(fields, lake.metadata().clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_schema::DataType;
+
+    use super::*;
+
+    fn schema(fields: &[(&str, DataType, bool)]) -> Schema {
+        let fields = fields
+            .iter()
+            .map(|(name, kind, null)| Field::new(*name, kind.clone(), *null));
+        Schema::new(fields.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_lake_keeps_its_columns_and_gets_new_ones_that_older_rows_lack() {
+        let lake = schema(&[
+            ("id", DataType::Int64, false),
+            ("old", DataType::Utf8, false),
+            ("same", DataType::Utf8, false),
+        ]);
+        let made = schema(&[
+            ("id", DataType::Int64, false),
+            ("same", DataType::Utf8, true),
+            ("new", DataType::Binary, false),
+        ]);
+        let expected = schema(&[
+            ("id", DataType::Int64, false),
+            ("old", DataType::Utf8, true),
+            ("same", DataType::Utf8, true),
+            ("new", DataType::Binary, true),
+        ]);
+        assert_eq!(widened(&lake, &made).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_column_that_would_change_its_type_is_refused_with_both_types() {
+        let lake = schema(&[("v", DataType::Utf8, true)]);
+        let made = schema(&[("v", DataType::Int32, true)]);
+        let told = widened(&lake, &made).unwrap_err().to_string();
+        assert!(told.contains("\"v\"") && told.contains("Utf8") && told.contains("Int32"));
+    }
+}

@@ -27,7 +27,7 @@ help:
 	@echo 'make soak   the long forms of the tests of the log: killed 500 times, more batches, more schedules; whatever takes longer than SOAK_LIMIT (3h) is ended'
 	@echo 'make model  the log under a model checker: ALLUVIUM_SCHEDULES (200) orders of its threads per model and scheduler'
 	@echo 'make lint   rustfmt, clippy, rustdoc'
-	@echo 'make fuzz   the fuzzers of the log, FUZZ_SECONDS (600) each; make fuzz-smoke: only their seeds'
+	@echo 'make fuzz   the fuzzers, FUZZ_SECONDS (600) each; make fuzz-smoke: only their seeds'
 	@echo 'make miri   under Miri (nightly) the tests of the log that it can run'
 	@echo 'make bench  the benchmarks, in release mode (a first build takes most of an hour on two cores)'
 	@echo 'make bench-ingest  only appends, beside the peers, into benches/results/'

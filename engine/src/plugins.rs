@@ -97,7 +97,8 @@ impl Plugins {
             let path = self.pinned_path(sha256, "asset");
             Ok::<_, Error>((name.clone(), Asset::File(path)))
         };
-        let plugin = Plugin::compile(host, &pinned.spec.plugin, &bytes)?;
+        let sha256 = pinned.plugin_sha256.clone();
+        let plugin = Plugin::compile_hashed(host, &pinned.spec.plugin, &bytes, sha256)?;
         let mut bound = BoundTransform::new(pinned.spec.clone(), plugin);
         bound.assets = pinned
             .assets_sha256

@@ -102,11 +102,14 @@ impl PluginHost {
         if let Some(component) = cache.as_ref().and_then(|cache| cache.get(engine, sha256)) {
             return Ok((component, true));
         }
-        let component = Component::from_binary(engine, bytes)?;
-        if let Some(cache) = cache {
-            cache.put(sha256, &component);
+        Ok((Component::from_binary(engine, bytes)?, false))
+    }
+
+    /// Keeps a component's compiled form in the cache, if there is one.
+    pub(super) fn keep(&self, component: &Component, sha256: &str) {
+        if let Some(cache) = &self.inner.cache {
+            cache.put(sha256, component);
         }
-        Ok((component, false))
     }
 
     pub(super) fn engine(&self) -> &Engine {

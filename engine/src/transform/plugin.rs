@@ -93,16 +93,31 @@ impl Plugin {
     /// [`Error::Plugin`] when the bytes are not a component or more than 64 MiB, it imports what isn't granted, was
     /// built against another version of the contract, or exports neither of its worlds.
     pub fn compile(host: &PluginHost, name: &str, bytes: &[u8]) -> Result<Self> {
-        Self::try_compile(host, name, bytes).map_err(|reason| Error::Plugin {
+        let sha256 = Sha256::digest(bytes);
+        let sha256 = sha256.iter().map(|b| format!("{b:02x}")).collect();
+        Self::compile_hashed(host, name, bytes, sha256)
+    }
+
+    /// As [`compile`](Self::compile), for who knows the component's SHA-256.
+    pub(crate) fn compile_hashed(
+        host: &PluginHost,
+        name: &str,
+        bytes: &[u8],
+        sha256: String,
+    ) -> Result<Self> {
+        Self::try_compile(host, name, bytes, sha256).map_err(|reason| Error::Plugin {
             plugin: name.to_owned(),
             reason,
         })
     }
 
-    fn try_compile(host: &PluginHost, name: &str, bytes: &[u8]) -> Result<Self, String> {
+    fn try_compile(
+        host: &PluginHost,
+        name: &str,
+        bytes: &[u8],
+        sha256: String,
+    ) -> Result<Self, String> {
         check_header(bytes)?;
-        let sha256 = Sha256::digest(bytes);
-        let sha256: String = sha256.iter().map(|b| format!("{b:02x}")).collect();
         let (component, is_from_cache) = host
             .component(bytes, &sha256)
             .map_err(|e| format!("it is damaged, or not a valid component: {e:#}"))?;
@@ -160,7 +175,10 @@ impl Plugin {
         let plugin = Self {
             inner: Arc::new(inner),
         };
-        plugin.check_types()?;
+        if !is_from_cache {
+            plugin.check_types()?;
+            host.keep(&component, plugin.sha256());
+        }
         Ok(plugin)
     }
 

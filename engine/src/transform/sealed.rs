@@ -2,8 +2,6 @@
 
 #![allow(unsafe_code)]
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -24,10 +22,8 @@ impl Key {
     pub(super) fn seal(&self, name: &str, component: &Component) -> wasmtime::Result<Vec<u8>> {
         let code = component.serialize()?;
         let mut sealed = Vec::with_capacity(MAC_BYTES + code.len());
-        if let Some(mac) = self.mac(name, &code) {
-            sealed.extend(mac.finalize().into_bytes());
-            sealed.extend(code);
-        }
+        sealed.extend(self.mac(name, &code).as_bytes());
+        sealed.extend(code);
         Ok(sealed)
     }
 
@@ -38,13 +34,10 @@ impl Key {
         name: &str,
         sealed: &[u8],
     ) -> Result<Component, String> {
-        let (expected, code) = sealed
-            .split_at_checked(MAC_BYTES)
+        let (mac, code) = sealed
+            .split_first_chunk::<MAC_BYTES>()
             .ok_or_else(|| "it is truncated".to_owned())?;
-        let is_ours = self
-            .mac(name, code)
-            .is_some_and(|mac| mac.verify_slice(expected).is_ok());
-        if !is_ours {
+        if self.mac(name, code) != *mac {
             return Err("its MAC is wrong".to_owned());
         }
         // SAFETY: wasmtime runs what it is given, so the code must be what `Component::serialize`
@@ -56,12 +49,12 @@ impl Key {
         component.map_err(|error| format!("{error:#}"))
     }
 
-    fn mac(&self, name: &str, code: &[u8]) -> Option<Hmac<Sha256>> {
-        // HMAC takes a key of any length.
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
-        mac.update(&(name.len() as u64).to_le_bytes());
-        mac.update(name.as_bytes());
-        mac.update(code);
-        Some(mac)
+    /// BLAKE3 with a key is a MAC, several times as fast as HMAC with SHA-256; two are compared in constant time.
+    fn mac(&self, name: &str, code: &[u8]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(&(name.len() as u64).to_le_bytes());
+        hasher.update(name.as_bytes());
+        hasher.update(code);
+        hasher.finalize()
     }
 }

@@ -15,8 +15,8 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::decoding::{DecodedWasm, decode};
 use wit_parser::{Resolve, WorldItem};
 
-/// The only package that a transform may import from.
-const CONTRACT: &str = "alluvium:transform/";
+/// The packages that a transform may import from: the contract, and what it can be granted.
+const PACKAGES: [&str; 3] = ["alluvium:transform/", "wasi:clocks/", "wasi:random/"];
 
 /// The contract itself.
 const WIT: &str = include_str!("../../wit/transform.wit");
@@ -50,9 +50,10 @@ impl fmt::Display for Error {
             }
             Self::Imports(path, names) => write!(
                 f,
-                "{} imports {}: a transform is given only {CONTRACT}*",
+                "{} imports {}: a transform is given only {}",
                 path.display(),
-                names.join(", ")
+                names.join(", "),
+                PACKAGES.map(|package| format!("{package}*")).join(", ")
             ),
             Self::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
         }
@@ -101,7 +102,7 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("{error:#}"))
 }
 
-/// What the component imports beside the contract: WASI, say.
+/// What the component imports that no transform is given: files, say.
 fn foreign_imports(component: &[u8]) -> Result<Vec<String>, String> {
     let DecodedWasm::Component(resolve, world) =
         decode(component).map_err(|error| format!("{error:#}"))?
@@ -115,7 +116,7 @@ fn foreign_imports(component: &[u8]) -> Result<Vec<String>, String> {
         // A type asks nothing of the host.
         .filter(|(_, item)| !matches!(item, WorldItem::Type { .. }))
         .map(|(key, _)| resolve.name_world_key(key))
-        .filter(|name| !name.starts_with(CONTRACT))
+        .filter(|name| !PACKAGES.iter().any(|package| name.starts_with(package)))
         .collect())
 }
 
@@ -176,13 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn imports_beyond_the_contract_are_found() {
+    fn imports_that_no_transform_is_given_are_found() {
         let own = encode(&module_that_asks("alluvium:transform", "0.1.0")).unwrap();
         assert_eq!(foreign_imports(&own).unwrap(), Vec::<String>::new());
-        let foreign = encode(&module_that_asks("wasi:random", "0.2.0")).unwrap();
+        let granted = encode(&module_that_asks("wasi:random", "0.2.0")).unwrap();
+        assert_eq!(foreign_imports(&granted).unwrap(), Vec::<String>::new());
+        let foreign = encode(&module_that_asks("wasi:sockets", "0.2.0")).unwrap();
         assert_eq!(
             foreign_imports(&foreign).unwrap(),
-            ["wasi:random/host@0.2.0"]
+            ["wasi:sockets/host@0.2.0"]
         );
     }
 

@@ -1,136 +1,40 @@
-//! Build steps that no tool of the trade offers.
+//! Build steps that need no more of the project than themselves.
 //!
-//! `xtask componentize CORE.wasm OUT.wasm` turns a core WebAssembly module into a component. The
-//! module describes its own world (wit-bindgen embeds it), so no WIT is asked for. A component that
-//! asks of its host more than a transform may have is refused.
-
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+//! `xtask componentize CORE.wasm OUT.wasm [WORLD]` turns a core WebAssembly module into a component,
+//! as `alluvium plugin componentize` does: the plugins are built without the whole command.
 
 use std::ffi::OsString;
-use std::fmt;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use wit_component::ComponentEncoder;
-use wit_parser::WorldItem;
-use wit_parser::decoding::{DecodedWasm, decode};
-
-/// The only package that a transform may import from.
-const CONTRACT: &str = "alluvium:transform/";
-
-const USAGE: &str = "usage: xtask componentize CORE.wasm OUT.wasm";
-
-/// Why a step failed.
-#[derive(Debug)]
-enum Error {
-    /// The command line asks for nothing that there is.
-    Usage,
-    /// The module could not be read.
-    Read(PathBuf, io::Error),
-    /// The module is none that can become a component.
-    Componentize(PathBuf, String),
-    /// The component wants imports that no host gives a transform.
-    Imports(PathBuf, Vec<String>),
-    /// The component could not be written.
-    Write(PathBuf, io::Error),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Usage => f.write_str(USAGE),
-            Self::Read(path, error) => write!(f, "cannot read {}: {error}", path.display()),
-            Self::Componentize(path, message) => {
-                write!(
-                    f,
-                    "{} does not become a component: {message}",
-                    path.display()
-                )
-            }
-            Self::Imports(path, names) => write!(
-                f,
-                "{} imports {}: a transform is given only {CONTRACT}*",
-                path.display(),
-                names.join(", ")
-            ),
-            Self::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
-        }
-    }
-}
+const USAGE: &str =
+    "usage: xtask componentize CORE.wasm OUT.wasm [batch-transform|record-transform]";
 
 fn main() -> ExitCode {
-    match run(std::env::args_os().skip(1).collect()) {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("xtask: {error}");
+        Err(message) => {
+            eprintln!("xtask: {message}");
             ExitCode::FAILURE
         }
     }
 }
 
 /// Runs the step that the arguments name.
-fn run(arguments: Vec<OsString>) -> Result<(), Error> {
-    match arguments.as_slice() {
-        [step, core, component] if step == "componentize" => {
-            componentize(Path::new(core), Path::new(component))
+fn run(arguments: &[OsString]) -> Result<(), String> {
+    let (core, component, world) = match arguments {
+        [step, core, component, world @ ..] if step == "componentize" && world.len() < 2 => {
+            (core, component, world.first())
         }
-        _ => Err(Error::Usage),
-    }
-}
-
-/// Turns the core module at `core` into a component at `component`, all of it or nothing.
-fn componentize(core: &Path, component: &Path) -> Result<(), Error> {
-    let module = fs::read(core).map_err(|error| Error::Read(core.into(), error))?;
-    let failed = |message| Error::Componentize(core.into(), message);
-    let encoded = encode(&module).map_err(failed)?;
-    let foreign = foreign_imports(&encoded).map_err(failed)?;
-    if !foreign.is_empty() {
-        return Err(Error::Imports(core.into(), foreign));
-    }
-    write_atomically(component, &encoded).map_err(|error| Error::Write(component.into(), error))
-}
-
-/// The component that `module` describes, validated.
-fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
-    ComponentEncoder::default()
-        .validate(true)
-        .module(module)
-        .and_then(|encoder| encoder.encode())
-        // The alternate form gives the causes too.
-        .map_err(|error| format!("{error:#}"))
-}
-
-/// What the component imports beside the contract: WASI, say.
-fn foreign_imports(component: &[u8]) -> Result<Vec<String>, String> {
-    let DecodedWasm::Component(resolve, world) =
-        decode(component).map_err(|error| format!("{error:#}"))?
-    else {
-        return Err("it is a WIT package".to_owned());
+        _ => return Err(USAGE.to_owned()),
     };
-    let world = resolve.worlds.get(world).ok_or("it has no world")?;
-    Ok(world
-        .imports
-        .iter()
-        // A type asks nothing of the host.
-        .filter(|(_, item)| !matches!(item, WorldItem::Type { .. }))
-        .map(|(key, _)| resolve.name_world_key(key))
-        .filter(|name| !name.starts_with(CONTRACT))
-        .collect())
-}
-
-/// Writes beside `path`, then renames: a build that is interrupted leaves no half component behind.
-fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = PathBuf::from(name);
-    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
-    if written.is_err() {
-        // The first failure is the one to report.
-        let _ = fs::remove_file(&part);
-    }
-    written
+    let world = match world {
+        Some(name) => Some(name.to_str().ok_or(USAGE)?),
+        None => None,
+    };
+    componentize::componentize(Path::new(core), Path::new(component), world)
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -138,68 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_module_is_refused_and_leaves_no_file() {
-        let folder = std::env::temp_dir().join(format!("xtask-test-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let (core, component) = (folder.join("core.wasm"), folder.join("component.wasm"));
-        fs::write(&core, b"\0not a module").unwrap();
-        let refused = componentize(&core, &component);
-        let left = fs::read_dir(&folder).unwrap().count();
-        fs::remove_dir_all(&folder).unwrap();
-        assert!(
-            matches!(refused, Err(Error::Componentize(_, _))),
-            "{refused:?}"
-        );
-        assert_eq!(left, 1, "only the input may be left");
-    }
-
-    /// A core module that imports a function `ask` from the interface `host` of a package.
-    fn module_that_asks(package: &str, version: &str) -> Vec<u8> {
-        let wit = format!(
-            "package {package}@{version};
-             interface host {{ ask: func() -> u32; }}
-             world guest {{ import host; }}"
-        );
-        let mut resolve = wit_parser::Resolve::default();
-        let pushed = resolve.push_str("test.wit", &wit).unwrap();
-        let world = resolve.select_world(&[pushed], Some("guest")).unwrap();
-        let name = format!("{package}/host@{version}");
-        let mut import = vec![1, name.len() as u8];
-        import.extend(name.bytes());
-        import.extend(b"\x03ask\0\0");
-        // The header, the type `() -> i32`, and the import of that type.
-        let mut module = b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x02".to_vec();
-        module.push(import.len() as u8);
-        module.extend(import);
-        let encoding = wit_component::StringEncoding::UTF8;
-        wit_component::embed_component_metadata(&mut module, &resolve, world, encoding, false)
-            .unwrap();
-        module
-    }
-
-    #[test]
-    fn imports_beyond_the_contract_are_found() {
-        let own = encode(&module_that_asks("alluvium:transform", "0.1.0")).unwrap();
-        assert_eq!(foreign_imports(&own).unwrap(), Vec::<String>::new());
-        let foreign = encode(&module_that_asks("wasi:random", "0.2.0")).unwrap();
-        assert_eq!(
-            foreign_imports(&foreign).unwrap(),
-            ["wasi:random/host@0.2.0"]
-        );
-    }
-
-    #[test]
-    fn a_missing_module_is_named() {
-        let missing = Path::new("/nonexistent/core.wasm");
-        let message = componentize(missing, Path::new("/tmp/never.wasm"))
-            .unwrap_err()
-            .to_string();
-        assert!(message.contains("/nonexistent/core.wasm"), "{message}");
-    }
-
-    #[test]
     fn an_unknown_step_answers_with_the_usage() {
-        let refused = run(vec!["transmogrify".into()]);
-        assert!(matches!(refused, Err(Error::Usage)));
+        assert_eq!(run(&["transmogrify".into()]), Err(USAGE.to_owned()));
     }
 }

@@ -1,16 +1,23 @@
 //! `alluvium plugin`: a transform's component, without a store.
 
 mod check;
+mod componentize;
+mod new;
 mod run;
+mod template;
 
 use clap::Subcommand;
 use serde_json::Value;
 
 use crate::failure::Outcome;
 
-/// Look into a transform's component, or try it
+/// Begin a transform, build it, look into it, or try it
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Write a project that builds a transform and tests it
+    New(new::Args),
+    /// Turn a core WebAssembly module, as compilers make it, into a component
+    Componentize(componentize::Args),
     /// Show what a component is, what it asks of the host, and what it reads and makes
     Check(check::Args),
     /// Apply a component to a file's rows, and show what it makes of them
@@ -21,8 +28,31 @@ impl Command {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
         match self {
+            Self::New(args) => args.run(),
+            Self::Componentize(args) => args.run(),
             Self::Check(args) => args.run(),
             Self::Run(args) => args.run(),
+        }
+    }
+}
+
+/// The worlds of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum World {
+    /// A batch of columns at a time: the fast one
+    #[value(alias = "batch-transform")]
+    Batch,
+    /// A record at a time: the short one
+    #[value(alias = "record-transform")]
+    Record,
+}
+
+impl World {
+    /// The world's name in the contract.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Batch => "batch-transform",
+            Self::Record => "record-transform",
         }
     }
 }

@@ -1,0 +1,37 @@
+//! `alluvium plugin componentize`.
+
+use std::path::PathBuf;
+
+use super::World;
+use crate::failure::{Failure, Outcome};
+
+/// Turn a core WebAssembly module, as compilers make it, into a component
+///
+/// A module that was built with the SDK for Rust, or with any bindings of wit-bindgen, knows its
+/// world. For others, as those of the SDKs for C and Go, it is given. WASI calls are answered within
+/// the component: there are no files and no environment, and output goes nowhere. A module that
+/// imports more than the contract and WASI preview 1 is refused.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLE)]
+pub(crate) struct Args {
+    /// The core module's file
+    core: PathBuf,
+    /// The component's file, written over one that is there
+    component: PathBuf,
+    /// The world, where the module does not know it
+    #[arg(long, value_enum)]
+    world: Option<World>,
+}
+
+const EXAMPLE: &str = "\
+Example:
+  alluvium plugin componentize target/wasm32-unknown-unknown/release/my_plugin.wasm my-plugin.wasm";
+
+impl Args {
+    /// Writes the component.
+    pub(crate) fn run(self) -> Outcome {
+        let world = self.world.map(World::name);
+        componentize::componentize(&self.core, &self.component, world)
+            .map_err(|error| Failure::new(error.to_string()))
+    }
+}

@@ -1,0 +1,166 @@
+//! The files of a new project.
+
+use std::path::{Path, PathBuf};
+
+use include_dir::{Dir, include_dir};
+
+use super::World;
+
+/// What projects begin as: `common` to all, then a directory a language, each with what is `common`
+/// to its worlds and what is not.
+static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
+static SDK_RUST: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../plugins/sdk-rust");
+static WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../wit");
+
+/// The languages that there are templates in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Language {
+    Rust,
+}
+
+impl Language {
+    /// The directory of its templates.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+        }
+    }
+
+    /// Its SDK, and where a project has that.
+    fn sdk(self) -> (&'static Dir<'static>, &'static str) {
+        match self {
+            // Two directories down, where the SDK finds the contract as it does at home.
+            Self::Rust => (&SDK_RUST, "sdk/alluvium-plugin"),
+        }
+    }
+}
+
+/// The files of a project, and where in it they stand.
+pub(crate) fn files(
+    name: &str,
+    language: Language,
+    world: World,
+) -> Result<Vec<(PathBuf, String)>, String> {
+    let of_world = match world {
+        World::Batch => "batch",
+        World::Record => "record",
+    };
+    let language_directory = language.directory();
+    let mut files = Vec::new();
+    let crate_name = name.replace('-', "_");
+    let fill = |text: &str| {
+        text.replace("{{name}}", name)
+            .replace("{{crate}}", &crate_name)
+            .replace("{{world}}", of_world)
+    };
+    for template in [
+        "common".to_owned(),
+        format!("{language_directory}/common"),
+        format!("{language_directory}/{of_world}"),
+    ] {
+        let directory = TEMPLATES.get_dir(&template);
+        let directory = directory.ok_or_else(|| format!("there is no {template}"))?;
+        copy(
+            directory,
+            directory.path(),
+            Path::new(""),
+            &fill,
+            &mut files,
+        )?;
+    }
+    let (sdk, to) = language.sdk();
+    copy(
+        sdk,
+        Path::new(""),
+        Path::new(to),
+        &str::to_owned,
+        &mut files,
+    )?;
+    copy(
+        &WIT,
+        Path::new(""),
+        Path::new("wit"),
+        &str::to_owned,
+        &mut files,
+    )?;
+    Ok(files)
+}
+
+/// Adds a directory's files, from `base` on, to those below `to`, without an SDK's own tests.
+fn copy(
+    directory: &Dir<'_>,
+    base: &Path,
+    to: &Path,
+    fill: &impl Fn(&str) -> String,
+    files: &mut Vec<(PathBuf, String)>,
+) -> Result<(), String> {
+    for file in directory.files() {
+        let path = file.path();
+        let inner = path.strip_prefix(base).unwrap_or(path);
+        let text = file
+            .contents_utf8()
+            .ok_or_else(|| format!("{} is not text", path.display()))?;
+        files.push((to.join(inner), fill(text)));
+    }
+    for inner in directory.dirs() {
+        let is_left_out = ["__pycache__", "node_modules", "target"]
+            .iter()
+            .any(|name| inner.path().ends_with(name));
+        // A template's tests are the project's; an SDK's are not.
+        let is_tests_of_sdk = base.as_os_str().is_empty() && inner.path().ends_with("tests");
+        if !is_left_out && !is_tests_of_sdk {
+            copy(inner, base, to, fill, files)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[test]
+    fn every_language_and_world_has_what_a_project_needs() {
+        for language in Language::value_variants() {
+            for world in [World::Batch, World::Record] {
+                let files = files("my-plugin", *language, world).unwrap();
+                let text = |wanted: &str| {
+                    let file = files.iter().find(|(path, _)| path == Path::new(wanted));
+                    &file
+                        .unwrap_or_else(|| panic!("{language:?} lacks {wanted}"))
+                        .1
+                };
+                assert!(text("Makefile").contains("my-plugin.wasm:"));
+                assert!(text("README.md").starts_with("# my-plugin\n"));
+                assert!(text("README.md").contains(world.name()));
+                assert!(text(".gitignore").contains("my-plugin.wasm"));
+                assert!(text("wit/transform.wit").contains("world batch-transform"));
+                assert!(text("expected.jsonl").contains("shout"));
+                let blank = files.iter().find(|(_, text)| text.contains("{{"));
+                assert!(
+                    blank.is_none_or(|(path, _)| path.starts_with("sdk")),
+                    "{blank:?}"
+                );
+                let mut paths: Vec<_> = files.iter().map(|(path, _)| path).collect();
+                paths.sort_unstable();
+                paths.dedup();
+                assert_eq!(paths.len(), files.len(), "no file is written twice");
+            }
+        }
+    }
+
+    #[test]
+    fn a_project_in_rust_has_the_whole_sdk_but_its_tests() {
+        let files = files("my-plugin", Language::Rust, World::Record).unwrap();
+        let has = |wanted: &str| files.iter().any(|(path, _)| path == Path::new(wanted));
+        assert!(has("sdk/alluvium-plugin/Cargo.toml"));
+        assert!(has("sdk/alluvium-plugin/src/testing/mod.rs"));
+        assert!(!has("sdk/alluvium-plugin/tests/testing.rs"));
+        let library = files
+            .iter()
+            .find(|(path, _)| path == Path::new("src/lib.rs"));
+        assert!(library.unwrap().1.contains("export_record!(Shout)"));
+    }
+}

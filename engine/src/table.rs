@@ -188,6 +188,7 @@ impl Table {
     /// was committed when [`Iterator::next`] is called. The first one may begin before `from`. The batches' buffers
     /// are the log's own mapped memory, which is not used for anything else as long as they live; nothing is copied.
     /// What was written since the store was opened is not checked again for damage ([`Table::verify`] does).
+    /// [`LogRows::columns`] reads only some columns, which is several times faster where there are many.
     ///
     /// # Errors
     ///

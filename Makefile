@@ -19,7 +19,7 @@ FUZZ_SECONDS ?= 600
 # How long each step of make soak may take before it counts as hanging.
 SOAK_LIMIT ?= 3h
 
-.PHONY: help demo test soak model lint format bench bench-ingest bench-log bench-tiering fuzz fuzz-smoke miri build plugins setup setup-python
+.PHONY: help demo test soak model lint format bench bench-ingest bench-log bench-tiering bench-transform fuzz fuzz-smoke miri build plugins setup setup-python
 
 help:
 	@echo 'make demo   photos to searchable Lance rows (TEXT="a cat" is what it looks for)'
@@ -90,7 +90,12 @@ bench-log: setup
 bench-tiering: setup
 	cargo bench --locked -p alluvium-benches --features peers --bench tiering
 
-bench: bench-ingest bench-tiering
+# The plugin host alone, then the whole pipeline; ALLUVIUM_BENCH_PYTHON is a Python with model2vec, if there is one.
+bench-transform: setup plugins
+	cd benches/transform && ALLUVIUM_PLUGIN_PATH='$(PLUGINS)' cargo bench --locked --target-dir '$(ALLUVIUM_TARGET_DIR)/transform-benches'
+	ALLUVIUM_PLUGIN_PATH='$(PLUGINS)' cargo bench --locked -p alluvium-benches --bench pipeline
+
+bench: bench-ingest bench-tiering bench-transform
 
 fuzz: setup
 	scripts/fuzz $(FUZZ_SECONDS)

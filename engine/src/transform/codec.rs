@@ -120,8 +120,6 @@ fn vectors(array: &ArrayRef, dim: u32) -> Option<Flat> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow_array::*;
     use arrow_schema::{DataType, Field};
     use proptest::prelude::*;

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow_array::types::Float32Type;
-use arrow_array::{
-    Array, ArrayRef, FixedSizeListArray, Int32Array, RecordBatch, StringArray, UInt8Array,
-};
+use arrow_array::{Array, ArrayRef, FixedSizeListArray, Int32Array, RecordBatch, StringArray};
 use proptest::prelude::*;
 
 use super::guests::*;

@@ -1,13 +1,11 @@
 //! What hostile and honest guests come to.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Int32Type};
+use arrow_array::types::Float32Type;
 use arrow_array::{
     Array, ArrayRef, BinaryArray, FixedSizeListArray, Int32Array, RecordBatch, StringArray,
-    UInt8Array,
 };
 use arrow_schema::SchemaRef;
 

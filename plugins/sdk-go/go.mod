@@ -1,0 +1,3 @@
+module alluvium
+
+go 1.24

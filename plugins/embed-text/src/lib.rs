@@ -10,6 +10,7 @@ mod model;
 #[cfg(target_arch = "wasm32")]
 mod randomness;
 mod tokens;
+mod wordpiece;
 
 use alluvium_plugin::{
     Assets, Batch, Failure, Field, Kind, Output, Plan, Transform, VectorBuilder, field, find_field,

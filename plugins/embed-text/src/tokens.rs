@@ -4,12 +4,16 @@ use serde::Deserialize;
 use tokenizers::{Tokenizer, TruncationParams};
 
 use crate::config::MaxLength;
+use crate::wordpiece::WordPiece;
 
 /// A tokenizer set up as model2vec does.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     tokenizer: Tokenizer,
+    /// Does the same, faster, for a tokenizer of a certain kind and plain texts.
+    plain: Option<WordPiece>,
     unknown: Option<u32>,
+    max_tokens: Option<usize>,
     max_chars: Option<usize>,
     last: u32,
 }
@@ -66,7 +70,9 @@ impl Tokens {
         tokenizer.with_padding(None);
         Ok(Self {
             tokenizer,
+            plain: WordPiece::read(file),
             unknown,
+            max_tokens,
             max_chars,
             last,
         })
@@ -79,18 +85,28 @@ impl Tokens {
 
     /// The numbers of a text's tokens, without those that the vocabulary does not know.
     pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>, String> {
-        let encoding = self
-            .tokenizer
-            .encode_fast(self.cut(text), false)
-            .map_err(|error| format!("the text does not tokenize: {error}"))?;
-        let known = |token: &u32| Some(*token) != self.unknown;
-        Ok(encoding.get_ids().iter().copied().filter(known).collect())
+        let text = self.cut(text);
+        let limit = self.max_tokens.unwrap_or(usize::MAX);
+        let plain = self.plain.as_ref();
+        let mut tokens = match plain.and_then(|plain| plain.tokenize(text, limit)) {
+            Some(tokens) => tokens,
+            None => self
+                .tokenizer
+                .encode_fast(text, false)
+                .map_err(|error| format!("the text does not tokenize: {error}"))?
+                .get_ids()
+                .to_vec(),
+        };
+        tokens.retain(|token| Some(*token) != self.unknown);
+        Ok(tokens)
     }
 
     /// The part of a text that can matter.
     fn cut<'a>(&self, text: &'a str) -> &'a str {
+        // A text that has no more bytes than that has no more characters.
         let end = self
             .max_chars
+            .filter(|chars| text.len() > *chars)
             .and_then(|chars| text.char_indices().nth(chars));
         end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
     }

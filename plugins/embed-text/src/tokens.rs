@@ -10,8 +10,8 @@ use crate::wordpiece::WordPiece;
 #[derive(Debug)]
 pub(crate) struct Tokens {
     tokenizer: Tokenizer,
-    /// Does the same, faster, for a tokenizer of a certain kind and plain texts.
-    plain: Option<WordPiece>,
+    /// Does the same faster, if the tokenizer is of its kind.
+    ascii: Option<WordPiece>,
     unknown: Option<u32>,
     max_tokens: Option<usize>,
     max_chars: Option<usize>,
@@ -70,7 +70,7 @@ impl Tokens {
         tokenizer.with_padding(None);
         Ok(Self {
             tokenizer,
-            plain: WordPiece::read(file),
+            ascii: WordPiece::read(file),
             unknown,
             max_tokens,
             max_chars,
@@ -87,15 +87,19 @@ impl Tokens {
     pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>, String> {
         let text = self.cut(text);
         let limit = self.max_tokens.unwrap_or(usize::MAX);
-        let plain = self.plain.as_ref();
-        let mut tokens = match plain.and_then(|plain| plain.tokenize(text, limit)) {
+        let general = |text: &str| {
+            let encoding = self.tokenizer.encode_fast(text, false);
+            encoding
+                .map(|encoding| encoding.get_ids().to_vec())
+                .map_err(|error| format!("the text does not tokenize: {error}"))
+        };
+        let quick = match &self.ascii {
+            Some(ascii) => ascii.tokenize(text, limit, general)?,
+            None => None,
+        };
+        let mut tokens = match quick {
             Some(tokens) => tokens,
-            None => self
-                .tokenizer
-                .encode_fast(text, false)
-                .map_err(|error| format!("the text does not tokenize: {error}"))?
-                .get_ids()
-                .to_vec(),
+            None => general(text)?,
         };
         tokens.retain(|token| Some(*token) != self.unknown);
         Ok(tokens)

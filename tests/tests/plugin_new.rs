@@ -77,6 +77,61 @@ fn a_project_in_rust_builds_and_passes_its_own_test_in_both_worlds() {
     }
 }
 
+/// Writes a project of each world, and lets it test itself with a tool that `scripts/setup` installs.
+#[track_caller]
+fn builds_and_passes(language: &str, environment: &[(&str, OsString)]) {
+    let setup = Command::new(root().join("scripts/setup"))
+        .arg(format!("plugins-{language}"))
+        .status();
+    assert!(setup.expect("scripts/setup runs").success(), "{language}");
+    let place = TempDir::new().expect("a temporary directory");
+    for world in ["batch", "record"] {
+        let name = format!("my-{world}");
+        let output = plugin_new(place.path(), &[&name, "--lang", language, "--world", world]);
+        assert!(output.status.success(), "{output:?}");
+        make(&place.path().join(name), "test", environment);
+    }
+}
+
+#[test]
+fn a_project_in_c_builds_and_passes_its_own_test_in_both_worlds() {
+    let python = cache().join("plugins-c/bin/python");
+    let zig = format!("{} -m ziglang", python.display());
+    let zig_cache = cache().join("zig");
+    builds_and_passes(
+        "c",
+        &[
+            ("ZIG", zig.into()),
+            ("ZIG_GLOBAL_CACHE_DIR", zig_cache.into()),
+        ],
+    );
+}
+
+#[test]
+fn a_project_in_go_builds_and_passes_its_own_test_in_both_worlds() {
+    let go = cache().join("plugins-go/bin/go");
+    let go_cache = cache().join("go-build");
+    builds_and_passes("go", &[("GO", go.into()), ("GOCACHE", go_cache.into())]);
+}
+
+#[test]
+fn a_project_in_python_builds_and_passes_its_own_test_in_both_worlds() {
+    let tool = cache().join("plugins-python/bin/componentize-py");
+    builds_and_passes("python", &[("COMPONENTIZE_PY", tool.into())]);
+}
+
+#[test]
+fn a_project_in_javascript_builds_and_passes_its_own_test_in_both_worlds() {
+    let tools = cache().join("plugins-js");
+    let tool = tools.join("node_modules/.bin/componentize-qjs");
+    let mut path = vec![tools.join("bin")];
+    path.extend(std::env::split_paths(
+        &std::env::var_os("PATH").expect("PATH"),
+    ));
+    let path = std::env::join_paths(path).expect("a PATH");
+    builds_and_passes("js", &[("COMPONENTIZE_QJS", tool.into()), ("PATH", path)]);
+}
+
 #[test]
 fn what_is_there_is_not_written_over_and_a_bad_name_is_told() {
     let place = TempDir::new().expect("a temporary directory");

@@ -10,12 +10,25 @@ use super::World;
 /// to its worlds and what is not.
 static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
 static SDK_RUST: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../plugins/sdk-rust");
+static SDK_C: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../plugins/sdk-c");
+static SDK_GO: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../plugins/sdk-go");
+static SDK_PYTHON: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../plugins/sdk-python");
+static SDK_JS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../plugins/sdk-js");
 static WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../wit");
 
 /// The languages that there are templates in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Language {
+    /// With the whole of cargo: the logic is tested natively
     Rust,
+    /// With Zig's compiler, or any other for wasm32-wasi
+    C,
+    /// With Go's own compiler
+    Go,
+    /// With componentize-py: any pure Python package can be used
+    Python,
+    /// With componentize-qjs: ECMAScript 2023
+    Js,
 }
 
 impl Language {
@@ -23,6 +36,10 @@ impl Language {
     fn directory(self) -> &'static str {
         match self {
             Self::Rust => "rust",
+            Self::C => "c",
+            Self::Go => "go",
+            Self::Python => "python",
+            Self::Js => "js",
         }
     }
 
@@ -31,6 +48,10 @@ impl Language {
         match self {
             // Two directories down, where the SDK finds the contract as it does at home.
             Self::Rust => (&SDK_RUST, "sdk/alluvium-plugin"),
+            Self::C => (&SDK_C, "sdk"),
+            Self::Go => (&SDK_GO, "sdk"),
+            Self::Python => (&SDK_PYTHON, "sdk"),
+            Self::Js => (&SDK_JS, "sdk"),
         }
     }
 }
@@ -86,7 +107,7 @@ pub(crate) fn files(
     Ok(files)
 }
 
-/// Adds a directory's files, from `base` on, to those below `to`, without an SDK's own tests.
+/// Adds a directory's files, from `base` on, to those below `to`.
 fn copy(
     directory: &Dir<'_>,
     base: &Path,
@@ -97,22 +118,23 @@ fn copy(
     for file in directory.files() {
         let path = file.path();
         let inner = path.strip_prefix(base).unwrap_or(path);
+        if is_left_out(inner, to) {
+            continue;
+        }
         let text = file
             .contents_utf8()
             .ok_or_else(|| format!("{} is not text", path.display()))?;
         files.push((to.join(inner), fill(text)));
     }
-    for inner in directory.dirs() {
-        let is_left_out = ["__pycache__", "node_modules", "target"]
-            .iter()
-            .any(|name| inner.path().ends_with(name));
-        // A template's tests are the project's; an SDK's are not.
-        let is_tests_of_sdk = base.as_os_str().is_empty() && inner.path().ends_with("tests");
-        if !is_left_out && !is_tests_of_sdk {
-            copy(inner, base, to, fill, files)?;
-        }
-    }
-    Ok(())
+    let mut inner = directory.dirs();
+    inner.try_for_each(|directory| copy(directory, base, to, fill, files))
+}
+
+/// Whether a file stays at home: what a build left beside the sources, and an SDK's own tests.
+fn is_left_out(inner: &Path, to: &Path) -> bool {
+    let is_built = inner.iter().any(|part| part == "__pycache__");
+    let is_test = inner.starts_with("tests") || inner.to_string_lossy().ends_with("_test.go");
+    is_built || (is_test && to.starts_with("sdk"))
 }
 
 #[cfg(test)]
@@ -138,21 +160,21 @@ mod tests {
                 assert!(text(".gitignore").contains("my-plugin.wasm"));
                 assert!(text("wit/transform.wit").contains("world batch-transform"));
                 assert!(text("expected.jsonl").contains("shout"));
-                let blank = files.iter().find(|(_, text)| text.contains("{{"));
-                assert!(
-                    blank.is_none_or(|(path, _)| path.starts_with("sdk")),
-                    "{blank:?}"
-                );
+                for blank in ["{{name", "{{crate", "{{world"] {
+                    let left = files.iter().find(|(_, text)| text.contains(blank));
+                    assert_eq!(left, None, "{blank} is left");
+                }
                 let mut paths: Vec<_> = files.iter().map(|(path, _)| path).collect();
                 paths.sort_unstable();
                 paths.dedup();
                 assert_eq!(paths.len(), files.len(), "no file is written twice");
+                assert!(paths.iter().any(|path| path.starts_with("sdk")));
             }
         }
     }
 
     #[test]
-    fn a_project_in_rust_has_the_whole_sdk_but_its_tests() {
+    fn a_project_has_the_whole_sdk_but_its_tests() {
         let files = files("my-plugin", Language::Rust, World::Record).unwrap();
         let has = |wanted: &str| files.iter().any(|(path, _)| path == Path::new(wanted));
         assert!(has("sdk/alluvium-plugin/Cargo.toml"));

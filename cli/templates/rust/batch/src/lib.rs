@@ -41,7 +41,7 @@ impl Transform for Shout {
     fn apply(&mut self, batch: &Batch) -> Result<Output, String> {
         let mut shouts = BytesBuilder::new(true);
         for text in batch.text(0)?.iter() {
-            shouts.push(text.map(|text| text.to_uppercase() + &self.options.suffix))?;
+            shouts.push(text.map(|text| text.to_owned() + &self.options.suffix))?;
         }
         Ok(Output::one_to_one(batch, vec![shouts.finish()]))
     }

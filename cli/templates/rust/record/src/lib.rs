@@ -40,7 +40,7 @@ impl RecordTransform for Shout {
 
     fn apply(&mut self, record: Vec<Value>) -> Result<Vec<Vec<Value>>, String> {
         let text = record.first().and_then(Value::as_str);
-        let shout = text.map(|text| text.to_uppercase() + &self.options.suffix);
+        let shout = text.map(|text| text.to_owned() + &self.options.suffix);
         Ok(vec![vec![shout.into()]])
     }
 }

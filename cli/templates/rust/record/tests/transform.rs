@@ -7,7 +7,7 @@ use {{crate}}::Shout;
 fn a_text_is_shouted_and_a_null_stays_one() {
     let rows = Rows::new().column("text", [Some("hear, hear"), None]);
     let made = run::<Records<Shout>>("{}", &rows).unwrap();
-    assert_eq!(made.column("shout").unwrap(), values([Some("HEAR, HEAR!"), None]));
+    assert_eq!(made.column("shout").unwrap(), values([Some("hear, hear!"), None]));
 }
 
 #[test]

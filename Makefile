@@ -45,12 +45,14 @@ plugins: setup
 build: setup
 	cargo build --locked -p alluvium-cli
 
-demo: build plugins
+demo: build
+	scripts/build-plugins $(PLUGINS) rust
 	scripts/demo $(COMMAND) $(DEMO) "$(TEXT)"
 
 test: build plugins setup-python
 	cargo test --locked --workspace --exclude alluvium-benches
 	cargo test --locked --manifest-path plugins/Cargo.toml --target-dir $(NATIVE)
+	scripts/test-plugins
 
 soak: setup
 	ALLUVIUM_SOAK=1 scripts/limited $(SOAK_LIMIT) cargo test --locked -p alluvium --no-default-features --lib log:: -- --nocapture

@@ -7,6 +7,7 @@ mod embed;
 mod guests;
 mod identity;
 mod latency;
+#[path = "../../benches/summary/machine.rs"]
 mod machine;
 mod pictures;
 mod report;

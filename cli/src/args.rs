@@ -7,8 +7,8 @@ use alluvium::Durability;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, create, dead_letters, ingest, plugin, query, run, search, status, tier, transforms,
-    verify,
+    bench, create, dead_letters, index, ingest, maintain, plugin, query, run, search, status, tier,
+    transforms, verify,
 };
 
 /// An embedded storage engine: an append-only log, sandboxed transforms, and a Lance dataset
@@ -49,6 +49,9 @@ pub(crate) enum Command {
     Status(status::Args),
     Verify(verify::Args),
     DeadLetters(dead_letters::Args),
+    Maintain(maintain::Args),
+    #[command(subcommand)]
+    Index(index::Command),
     Query(query::Args),
     Search(search::Args),
     Bench(bench::Args),

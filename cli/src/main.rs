@@ -52,6 +52,8 @@ fn main() -> ExitCode {
         Command::Query(args) => args.run(),
         Command::Search(args) => args.run(),
         Command::Bench(args) => args.run(),
+        Command::Maintain(args) => args.run(),
+        Command::Index(command) => command.run(),
         Command::Transforms(command) => command.run(),
         Command::Plugin(command) => command.run(),
     };

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::index::IndexSpec;
 use crate::log::{check_schema, sync_directory};
 use crate::options::Settings;
 use crate::tier::lake::{BUCKET_COLUMN, LakeOptions, OFFSET_COLUMN};
@@ -45,6 +46,9 @@ pub(crate) struct TableMeta {
     pub(crate) storage_options: BTreeMap<String, String>,
     /// The transforms that the table has, last, and those that it had when rows were staged that are not tiered yet.
     pub(crate) generations: BTreeMap<u16, Generation>,
+    /// The indices that the lake is to have.
+    #[serde(default)]
+    pub(crate) indices: Vec<IndexSpec>,
     /// What is appended, by schema id.
     schemas: BTreeMap<u16, StoredSchema>,
     /// The columns of the lake, without its own: what was appended, and what transforms have ever made of it.
@@ -125,6 +129,7 @@ impl TableMeta {
             lake,
             storage_options,
             generations: BTreeMap::from([(FIRST_GENERATION, generation)]),
+            indices: Vec::new(),
             schemas: BTreeMap::from([(FIRST_SCHEMA_ID, StoredSchema::new(schema))]),
             lake_columns: StoredSchema::new(lake_columns),
         }

@@ -78,11 +78,19 @@ pub use rows::Value;
 #[cfg(feature = "lake")]
 mod appender;
 #[cfg(feature = "lake")]
+mod backoff;
+#[cfg(feature = "lake")]
 mod catalog;
 #[cfg(feature = "lake")]
 mod executor;
 #[cfg(feature = "lake")]
+mod index;
+#[cfg(feature = "lake")]
+mod indices;
+#[cfg(feature = "lake")]
 mod lock;
+#[cfg(feature = "lake")]
+mod maintenance;
 #[cfg(feature = "lake")]
 mod options;
 #[cfg(feature = "lake")]
@@ -111,6 +119,10 @@ mod verify;
 #[cfg(feature = "lake")]
 pub use appender::{Appender, AppenderOptions};
 #[cfg(feature = "lake")]
+pub use index::{IndexKind, IndexStatus};
+#[cfg(feature = "lake")]
+pub use maintenance::Maintenance;
+#[cfg(feature = "lake")]
 pub use options::{StoreOptions, TableOptions};
 #[cfg(feature = "lake")]
 pub use read::nearest::Nearest;
@@ -122,6 +134,8 @@ pub use status::{TableStatus, TransformStatus};
 pub use store::Store;
 #[cfg(feature = "lake")]
 pub use table::{Table, Ticket};
+#[cfg(feature = "lake")]
+pub use tier::maintainer::MaintenanceStatus;
 #[cfg(feature = "transforms")]
 pub use transform::{Limits, OnError, TransformSpec};
 #[cfg(feature = "lake")]

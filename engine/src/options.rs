@@ -8,6 +8,7 @@ use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Durability, RECYCLED_SEGMENTS, Retention, SEGMENT_BYTES, WhenFull};
+use crate::maintenance::Maintenance;
 use crate::transform::{Limits, TransformSpec};
 
 /// How a new table is kept. Only the schema has no default.
@@ -52,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) when_full: WhenFull,
     #[serde(default)]
     pub(crate) retention: Retention,
+    #[serde(default)]
+    pub(crate) maintenance: Maintenance,
 }
 
 impl Settings {
@@ -79,6 +82,7 @@ impl Default for Settings {
             max_log_bytes: None,
             when_full: WhenFull::default(),
             retention: Retention::default(),
+            maintenance: Maintenance::default(),
         }
     }
 }
@@ -180,6 +184,12 @@ impl TableOptions {
     /// dataset. Default: 0.
     pub fn bucket(mut self, bucket: i32) -> Self {
         self.settings.bucket = bucket;
+        self
+    }
+
+    /// How the lake is kept healthy beside the rounds: merging, cleanup, indices. Default: [`Maintenance::default`].
+    pub fn maintenance(mut self, maintenance: Maintenance) -> Self {
+        self.settings.maintenance = maintenance;
         self
     }
 

@@ -3,10 +3,12 @@
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::index::{IndexSpec, IndexStatus};
 use crate::log::Durability;
 use crate::log::now_us;
 use crate::table::TableInner;
 use crate::tier::dead_letters;
+use crate::tier::maintainer::MaintenanceStatus;
 
 /// How many of a table's rows are where, and how its tiering fares.
 #[derive(Debug, Clone, Serialize)]
@@ -56,6 +58,10 @@ pub struct TableStatus {
     pub lake_version: Option<u64>,
     /// Why the last round failed, or why the lake cannot be asked.
     pub last_error: Option<String>,
+    /// The indices that the lake has or is to have, as of the last pass of maintenance.
+    pub indices: Vec<IndexStatus>,
+    /// How the lake is kept: what maintenance did and last saw.
+    pub maintenance: MaintenanceStatus,
     /// What an acknowledged append survives.
     pub durability: Durability,
     /// The transforms that rows go through.
@@ -99,6 +105,11 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
         log.committed().max(rows_tiered).min(committed)
     });
     let shape = context.shape();
+    let maintenance = match table.raw.is_read_only() {
+        // A reader's own maintainer does nothing; the writer's leaves a report.
+        true => MaintenanceStatus::read(&context.directory),
+        false => table.maintainer.status(),
+    };
     let letters = dead_letters::read(
         &context.directory,
         context.table_id,
@@ -146,9 +157,26 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
         lake_uri: context.lake.uri.clone(),
         lake_version,
         last_error: damage.or(lake_error).or(report.last_error),
+        indices: shape
+            .meta
+            .indices
+            .iter()
+            .map(|spec| seen(spec, &maintenance))
+            .collect(),
+        maintenance,
         durability: context.settings.durability,
         transforms: shape.transforms().iter().map(transform).collect(),
     })
+}
+
+/// An index as maintenance last saw it; not built, if it never did.
+fn seen(spec: &IndexSpec, maintenance: &MaintenanceStatus) -> IndexStatus {
+    let seen = maintenance
+        .indices
+        .iter()
+        .find(|index| index.name == spec.name);
+    seen.cloned()
+        .unwrap_or_else(|| spec.status(maintenance.lake_rows))
 }
 
 /// The age of the row at an offset; 0 when it isn't there yet.

@@ -420,6 +420,7 @@ fn check_settings(options: &TableOptions) -> Result<()> {
         let reason = format!("less than three segments of {bytes} bytes; make them smaller");
         return Err(Error::invalid("max_log_bytes", reason));
     }
+    options.settings.maintenance.check()?;
     if let crate::Durability::Interval(interval) = options.settings.durability
         && interval.is_zero()
     {

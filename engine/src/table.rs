@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::catalog::FIRST_SCHEMA_ID;
 use crate::error::{Error, Result};
+use crate::index::{IndexKind, IndexSpec};
 use crate::log::{Log, LogKind, LogOptions, LogRows, Source};
 use crate::metrics::LogSnapshot;
 use crate::options::Settings;
@@ -19,6 +20,7 @@ use crate::read::nearest::Nearest;
 use crate::status::TableStatus;
 use crate::tier::context::TierContext;
 use crate::tier::dead_letters;
+use crate::tier::maintainer::{Maintainer, MaintenanceStatus};
 use crate::tier::scheduler::Scheduler;
 use crate::tier::tierer::Tierer;
 use crate::transform::TransformSpec;
@@ -41,6 +43,7 @@ pub(crate) struct TableInner {
     pub(crate) raw: Log,
     pub(crate) pipeline: Pipeline,
     pub(crate) tierer: Tierer,
+    pub(crate) maintainer: Maintainer,
     /// Held while the table's file is replaced.
     pub(crate) altering: Mutex<()>,
 }
@@ -268,10 +271,52 @@ impl Table {
     /// change a column's type, [`Error::Lake`] and [`Error::LakeMismatch`] when the lake cannot be given its new columns:
     /// then the old ones go on. [`Error::Unavailable`] when the store is open read-only.
     pub fn replace_transforms(&self, transforms: &[TransformSpec]) -> Result<()> {
+        self.check_writable("replace transforms")?;
+        crate::replace::replace(&self.inner, transforms)
+    }
+
+    /// Has the lake keep an index of a column, from the moment when it has rows enough for one to pay: 10,000 for
+    /// vectors, 4096 otherwise. It is built and then extended beside the rounds, as the table's
+    /// [`Maintenance`](crate::Maintenance) says. An index that is wanted already is no error. Its name is the column's,
+    /// `_` and the kind's. The wish survives a crash once this returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a column that the lake doesn't have, or that this kind doesn't fit;
+    /// [`Error::Unavailable`] when the store is open read-only.
+    pub fn create_index(&self, column: &str, kind: IndexKind) -> Result<()> {
+        self.check_writable("create an index")?;
+        crate::indices::create(&self.inner, IndexSpec::new(column, kind))
+    }
+
+    /// Drops an index from the lake, by its name. What read through it reads the rows themselves from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for an index that the table doesn't have, [`Error::Lake`] when the lake can't be changed;
+    /// [`Error::Unavailable`] when the store is open read-only.
+    pub fn drop_index(&self, name: &str) -> Result<()> {
+        self.check_writable("drop an index")?;
+        crate::indices::drop(&self.inner, name)
+    }
+
+    /// Merges fragments, keeps indices up, removes old versions and garbage, now, until there is nothing left to do; see
+    /// [`Maintenance`](crate::Maintenance). Rounds go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lake`] when the lake can't be reached or changed; what was done before stays done.
+    /// [`Error::Unavailable`] when the store is closed or open read-only.
+    pub fn maintain(&self) -> Result<MaintenanceStatus> {
+        self.check_writable("maintain a table")?;
+        self.inner.maintainer.run_now(&self.inner.tierer.context)
+    }
+
+    fn check_writable(&self, action: &'static str) -> Result<()> {
         match self.scheduler {
-            Some(_) => crate::replace::replace(&self.inner, transforms),
+            Some(_) => Ok(()),
             None => Err(Error::Unavailable {
-                action: "replace transforms",
+                action,
                 state: "open read-only",
             }),
         }
@@ -347,6 +392,7 @@ impl TableInner {
             });
         }
         Ok(Self {
+            maintainer: Maintainer::new(&tierer.context.directory),
             pipeline: Pipeline::open(name, &tierer.context, &raw, tiered, read_only)?,
             altering: Mutex::new(()),
             name: name.to_owned(),

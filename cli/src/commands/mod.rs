@@ -3,7 +3,9 @@
 pub(crate) mod bench;
 pub(crate) mod create;
 pub(crate) mod dead_letters;
+pub(crate) mod index;
 pub(crate) mod ingest;
+pub(crate) mod maintain;
 pub(crate) mod plugin;
 pub(crate) mod query;
 pub(crate) mod run;

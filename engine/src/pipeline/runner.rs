@@ -5,19 +5,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::Schema;
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::pipeline::log::{StagedLog, StagedPlace};
 use crate::pipeline::raw_rows::{Cut, Piece, RawRows};
 use crate::table::TableInner;
 use crate::tier::context::TierContext;
-use crate::tier::tierer::backoff;
 use crate::transform::{ChainPlan, MadeRows, Pending, TransformPool};
 
 /// What is given to the transforms at a time.
@@ -50,10 +50,8 @@ struct State {
     opened: Option<Current>,
     /// How many attempts failed in all.
     failures_total: u64,
-    /// How many failed since the last rows were staged.
-    failures: u32,
     last_error: Option<String>,
-    retry_at: Option<Instant>,
+    backoff: Backoff,
     is_closed: bool,
 }
 
@@ -163,7 +161,7 @@ impl Pipeline {
 
     /// Looks again now, whatever failed before.
     pub(crate) fn retry(&self) {
-        self.state.lock().retry_at = None;
+        self.state.lock().backoff.hurry();
         self.changed.notify_all();
     }
 
@@ -246,16 +244,14 @@ impl Pipeline {
     fn fail(&self, table: &TableInner, error: &Error) {
         let mut state = self.state.lock();
         tracing::warn!(table = table.name, %error, "transforms do not go on; the log keeps the rows");
-        state.failures += 1;
         state.failures_total += 1;
         state.last_error = Some(error.to_string());
-        let until = Instant::now() + backoff(state.failures);
-        state.retry_at = Some(until);
+        state.backoff.failed();
         self.changed.notify_all();
-        while !state.is_closed && state.retry_at.is_some() {
-            if self.changed.wait_until(&mut state, until).timed_out() {
-                state.retry_at = None;
-            }
+        while let Some(remaining) = state.backoff.remaining()
+            && !state.is_closed
+        {
+            self.changed.wait_for(&mut state, remaining);
         }
     }
 
@@ -383,7 +379,7 @@ impl Pipeline {
             self.changed.wait_for(&mut state, FULL_PAUSE);
         }
         let mut state = self.state.lock();
-        state.failures = 0;
+        state.backoff.succeeded();
         state.last_error = None;
         drop(state);
         self.changed.notify_all();

@@ -2,6 +2,7 @@
 //! table delays no other.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ struct Work {
     tables: Mutex<Tables>,
     wake: Condvar,
     in_background: bool,
+    /// One table is maintained at a time, which bounds what that takes.
+    is_maintaining: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +44,7 @@ impl Scheduler {
             tables: Mutex::default(),
             wake: Condvar::new(),
             in_background,
+            is_maintaining: AtomicBool::new(false),
         });
         let runner = Arc::clone(&work);
         let thread = std::thread::Builder::new()
@@ -74,21 +78,24 @@ impl Scheduler {
         }
         let tables = std::mem::take(&mut self.work.tables.lock().all);
         tables.iter().for_each(|table| table.tierer.close());
+        tables.iter().for_each(|table| table.maintainer.close());
         tables
             .iter()
             .for_each(|table| table.pipeline.stop(&table.raw));
         tables.iter().for_each(|table| table.tierer.wait_idle());
+        tables.iter().for_each(|table| table.maintainer.wait_idle());
     }
 }
 
 impl Work {
-    fn run(&self) {
+    fn run(self: &Arc<Self>) {
         while let Some(tables) = self.next_look() {
             for table in tables {
                 // What is kept for its age grows too old without anything being tiered.
                 if let Err(error) = table.raw.release_tiered() {
                     tracing::warn!(table = table.name, %error, "cannot release a segment");
                 }
+                self.begin_maintenance(&table);
                 if table.tierer.claim(&table.raw, self.in_background) {
                     self.begin_round(table);
                 }
@@ -103,6 +110,30 @@ impl Work {
         }
         tables.was_asked = false;
         (!tables.stop).then(|| tables.all.clone())
+    }
+
+    fn begin_maintenance(self: &Arc<Self>, table: &Arc<TableInner>) {
+        if !self.in_background || self.is_maintaining.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let context = &table.tierer.context;
+        let version = table.tierer.report().lake_version;
+        let is_begun = table.maintainer.claim(context, version) && {
+            let (work, runner) = (Arc::clone(self), Arc::clone(table));
+            let spawned = std::thread::Builder::new()
+                .name(format!("maintain-{}", table.name))
+                .spawn(move || {
+                    runner.maintainer.run(&runner.tierer.context);
+                    work.is_maintaining.store(false, Ordering::Release);
+                });
+            spawned.is_ok() || {
+                table.maintainer.unclaim();
+                false
+            }
+        };
+        if !is_begun {
+            self.is_maintaining.store(false, Ordering::Release);
+        }
     }
 
     fn begin_round(&self, table: Arc<TableInner>) {

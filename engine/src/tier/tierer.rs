@@ -2,12 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arrow_schema::Schema;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc;
 
+use crate::backoff::Backoff;
 use crate::catalog::PinnedTransform;
 use crate::error::{Error, Result};
 use crate::log::{Log, now_us};
@@ -21,14 +21,11 @@ use crate::tier::round::{RoundInput, Settled};
 const ROUND_BYTES_MAX: u64 = 1 << 30;
 /// Batches on their way to the lake's writer: what bounds the memory of a round.
 const BATCHES_IN_FLIGHT: usize = 2;
-/// The first wait after a failure; each further one doubles it.
-const BACKOFF_FIRST: Duration = Duration::from_millis(500);
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
 /// Settles a table's rows in its lake, a round at a time.
 #[derive(Debug)]
 pub(crate) struct Tierer {
-    pub(crate) context: TierContext,
+    pub(crate) context: Arc<TierContext>,
     open: Mutex<Option<Open>>,
     state: Mutex<State>,
     changed: Condvar,
@@ -57,11 +54,9 @@ struct State {
     is_current: bool,
     /// Somebody waits for the rows below this.
     wanted: Option<u64>,
-    /// Rounds that failed since the last one that didn't.
-    failures: u32,
     /// How many rounds failed in all.
     failures_total: u64,
-    retry_at: Option<Instant>,
+    backoff: Backoff,
     is_running: bool,
     is_closed: bool,
 }
@@ -70,7 +65,7 @@ impl Tierer {
     pub(crate) fn new(context: TierContext) -> Self {
         let report = context.read_report();
         Self {
-            context,
+            context: Arc::new(context),
             open: Mutex::new(None),
             state: Mutex::new(State {
                 report,
@@ -105,8 +100,7 @@ impl Tierer {
     /// Whether a round should begin now; claims it, so that the caller must run it.
     pub(crate) fn claim(&self, raw: &Log, in_background: bool) -> bool {
         let mut state = self.state.lock();
-        let waits = state.retry_at.is_some_and(|at| Instant::now() < at);
-        if state.is_running || state.is_closed || waits {
+        if state.is_running || state.is_closed || !state.backoff.is_over() {
             return false;
         }
         let is_wanted = |offset| offset > state.report.tiered || !state.is_current;
@@ -144,9 +138,8 @@ impl Tierer {
         state.is_running = false;
         if let Err(error) = result {
             tracing::warn!(lake = %self.context.lake.uri, %error, "a round failed; the log keeps the rows");
-            state.failures += 1;
             state.failures_total += 1;
-            state.retry_at = Some(Instant::now() + backoff(state.failures));
+            state.backoff.failed();
             state.report.last_error = Some(error.to_string());
             state.report.last_error_us = Some(now_us());
             self.context.write_report(&state.report);
@@ -184,7 +177,7 @@ impl Tierer {
     pub(crate) fn want(&self, offset: u64) -> Wanted {
         let mut state = self.state.lock();
         state.wanted = state.wanted.max(Some(offset));
-        state.retry_at = None;
+        state.backoff.hurry();
         Wanted {
             offset,
             failures_before: state.failures_total + u64::from(state.is_running),
@@ -338,7 +331,7 @@ impl Tierer {
         until: u64,
     ) -> Result<Open> {
         let Open {
-            lake,
+            mut lake,
             dead,
             progress,
         } = open;
@@ -440,8 +433,7 @@ impl Tierer {
         self.context.write_report(&report);
         state.report = report;
         state.is_current = true;
-        state.failures = 0;
-        state.retry_at = None;
+        state.backoff.succeeded();
         drop(state);
         self.changed.notify_all();
     }
@@ -452,12 +444,4 @@ impl Tierer {
 pub(crate) struct Wanted {
     offset: u64,
     failures_before: u64,
-}
-
-/// Twice as long with each failure in a row, up to a minute, with up to a quarter of jitter.
-pub(crate) fn backoff(failures: u32) -> Duration {
-    let doubled = BACKOFF_FIRST.saturating_mul(1 << (failures.saturating_sub(1)).min(10));
-    let wait = doubled.min(BACKOFF_MAX);
-    let jitter = now_us().unsigned_abs() % 250;
-    wait + wait.mul_f64(jitter as f64 / 1000.0)
 }

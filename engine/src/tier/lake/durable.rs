@@ -1,12 +1,14 @@
 //! Power loss and local lakes: Lance writes local files without a single fsync, so the fsyncs are made here.
 //!
-//! The order is what counts. Data files and their directories are synced before the commit; a commit's
-//! transaction file and its manifest are synced before the manifest gets its name. A manifest that can be seen after
-//! power loss is thus whole, and so is everything that it names.
+//! The order is what counts. Whatever a new manifest names that the one before it did not (data files, blobs, deletions,
+//! indices, the transaction) and the manifest itself are synced before the manifest gets its name. A manifest that can be
+//! seen after power loss is thus whole, and so is everything that it names, whoever commits: rounds and maintenance alike.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lance_io::object_store::ObjectStore;
 use lance_table::format::{Fragment, IndexMetadata, Manifest, Transaction};
@@ -14,12 +16,15 @@ use lance_table::io::commit::{
     CommitError, CommitHandler, ManifestLocation, ManifestNamingScheme, ManifestWriter,
     write_version_hint,
 };
+use lance_table::io::deletion::relative_deletion_file_path;
 use object_store::path::Path as ObjectPath;
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::{Error, Result};
 
 const DATA: &str = "data";
+const INDICES: &str = "_indices";
 const VERSIONS: &str = "_versions";
 const TRANSACTIONS: &str = "_transactions";
 
@@ -43,36 +48,52 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Syncs the data files of uncommitted fragments, their blob files and the directories that name them.
-/// Once this returned, power loss takes none of them.
-pub(super) async fn sync_data(root: &Path, fragments: &[Fragment]) -> Result<()> {
-    let data = root.join(DATA);
-    let files: Vec<PathBuf> = fragments
-        .iter()
-        .flat_map(|fragment| &fragment.files)
-        .map(|file| data.join(&file.path))
-        .collect();
-    let root = root.to_path_buf();
-    blocking(move || {
-        for file in &files {
-            sync(file)?;
-            sync_blobs(&file.with_extension(""))?;
-        }
-        sync(&data)?;
-        sync(&root)
-    })
-    .await
-}
-
-/// Blob columns keep files in a directory beside their data file, named as it is but for the extension.
-fn sync_blobs(beside: &Path) -> Result<()> {
-    if !beside.is_dir() {
+/// Syncs a directory's files, then itself; nothing when there is none. Blob columns keep files in a directory beside
+/// their data file, named as it is but for the extension.
+fn sync_files(directory: &Path) -> Result<()> {
+    if !directory.is_dir() {
         return Ok(());
     }
-    for entry in fs::read_dir(beside).map_err(Error::io("list", beside))? {
-        sync(&entry.map_err(Error::io("list", beside))?.path())?;
+    for entry in fs::read_dir(directory).map_err(Error::io("list", directory))? {
+        sync(&entry.map_err(Error::io("list", directory))?.path())?;
     }
-    sync(beside)
+    sync(directory)
+}
+
+/// What a version is made of, by path from the dataset's directory: its data files, its deletions, its indices' directories.
+fn named<'a>(
+    fragments: &'a [Fragment],
+    indices: &'a [IndexMetadata],
+) -> impl Iterator<Item = PathBuf> + 'a {
+    let here = |base: Option<u32>| base.is_none();
+    let files = fragments.iter().flat_map(move |fragment| {
+        let data = fragment.files.iter().filter(move |file| here(file.base_id));
+        let data = data.map(|file| Path::new(DATA).join(&file.path));
+        let deletions = fragment
+            .deletion_file
+            .iter()
+            .filter(move |file| here(file.base_id));
+        let deletions =
+            deletions.map(|file| PathBuf::from(relative_deletion_file_path(fragment.id, file)));
+        data.chain(deletions)
+    });
+    let indices = indices.iter().filter(move |index| here(index.base_id));
+    files.chain(indices.map(|index| Path::new(INDICES).join(index.uuid.to_string())))
+}
+
+/// Syncs a file, or a directory's files and the directory; whatever lies beside a data file; and the directory it is in.
+fn sync_named(root: &Path, name: &Path) -> Result<()> {
+    let path = root.join(name);
+    match path.is_dir() {
+        true => sync_files(&path)?,
+        // Some indices are wholly in the manifest.
+        false if name.starts_with(INDICES) && !path.exists() => return Ok(()),
+        false => sync(&path)?,
+    }
+    if name.starts_with(DATA) {
+        sync_files(&path.with_extension(""))?;
+    }
+    path.parent().map_or(Ok(()), sync)
 }
 
 /// Syncs a version that is already visible, whoever committed it: its manifest and the directories that lead to it.
@@ -111,7 +132,23 @@ pub(super) async fn sync_directories(directories: Vec<PathBuf>) -> Result<()> {
 /// Commits to a local lake so that power loss leaves either no trace of a version, or all of it.
 #[derive(Debug)]
 pub(super) struct LocalCommit {
-    pub(super) root: PathBuf,
+    root: PathBuf,
+    /// What the newest version that was committed or read here is made of.
+    synced: Arc<Mutex<HashSet<PathBuf>>>,
+}
+
+impl LocalCommit {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self {
+            root,
+            synced: Arc::default(),
+        }
+    }
+
+    /// Takes a version's files for synced: whoever committed it has done so before.
+    pub(super) fn trust(&self, fragments: &[Fragment], indices: &[IndexMetadata]) {
+        *self.synced.lock() = named(fragments, indices).collect();
+    }
 }
 
 #[async_trait::async_trait]
@@ -136,6 +173,7 @@ impl CommitHandler for LocalCommit {
         transaction: Option<Transaction>,
     ) -> Result<ManifestLocation, CommitError> {
         let path = naming_scheme.manifest_path(base_path, manifest.version);
+        let files = named(&manifest.fragments, indices.as_deref().unwrap_or_default()).collect();
         let (memory, draft) = (ObjectStore::memory(), ObjectPath::from("manifest"));
         manifest_writer(&memory, manifest, indices, &draft, transaction).await?;
         let bytes = memory.read_one_all(&draft).await?;
@@ -143,6 +181,8 @@ impl CommitHandler for LocalCommit {
 
         let publication = Publication {
             root: self.root.clone(),
+            files,
+            synced: Arc::clone(&self.synced),
             name: path.filename().unwrap_or_default().to_owned(),
             transaction: manifest
                 .transaction_file
@@ -170,6 +210,8 @@ impl CommitHandler for LocalCommit {
 /// A manifest about to get its name.
 struct Publication {
     root: PathBuf,
+    files: HashSet<PathBuf>,
+    synced: Arc<Mutex<HashSet<PathBuf>>>,
     name: String,
     transaction: Option<String>,
 }
@@ -179,6 +221,17 @@ impl Publication {
     fn publish(&self, bytes: &[u8]) -> Result<bool> {
         let versions = self.root.join(VERSIONS);
         fs::create_dir_all(&versions).map_err(Error::io("create", &versions))?;
+        let fresh: Vec<_> = self
+            .files
+            .difference(&self.synced.lock())
+            .cloned()
+            .collect();
+        fresh
+            .iter()
+            .try_for_each(|name| sync_named(&self.root, name))?;
+        // The directories that these lie in may be new themselves.
+        sync(&self.root)?;
+        self.synced.lock().clone_from(&self.files);
         if let Some(name) = &self.transaction {
             let transactions = self.root.join(TRANSACTIONS);
             sync(&transactions.join(name))?;

@@ -3,7 +3,11 @@
 //! Rounds go in exactly once ([`Lake::commit`]), what was committed survives power loss ([`durable`]), and the dataset
 //! itself tells where a table goes on ([`Lake::progress`]).
 
+mod checkpoint;
+mod cleanup;
+mod compaction;
 mod durable;
+mod index;
 mod only;
 mod options;
 mod progress;
@@ -24,6 +28,7 @@ use lance::Dataset;
 use lance::dataset::CommitBuilder;
 use lance::dataset::builder::DatasetBuilder;
 use lance::dataset::transaction::{Operation, Transaction};
+use lance::index::DatasetIndexExt;
 use lance::session::Session;
 use lance_io::object_store::{ObjectStoreParams, StorageOptionsAccessor};
 use lance_table::io::commit::{CommitHandler, commit_handler_from_url};
@@ -31,6 +36,8 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::{Error, Result};
+pub(crate) use cleanup::Cleaned;
+pub(crate) use compaction::Compacted;
 use durable::LocalCommit;
 use only::OnlyAt;
 pub(crate) use options::LakeOptions;
@@ -69,6 +76,8 @@ struct Access {
     place: Place,
     params: ObjectStoreParams,
     handler: Arc<dyn CommitHandler>,
+    /// The same, of a lake on a local file system.
+    local: Option<Arc<LocalCommit>>,
     session: Arc<Session>,
 }
 
@@ -80,8 +89,9 @@ impl Access {
             storage_options_accessor: Some(Arc::new(accessor)),
             ..ObjectStoreParams::default()
         };
-        let handler: Arc<dyn CommitHandler> = match &place.root {
-            Some(root) => Arc::new(LocalCommit { root: root.clone() }),
+        let local = place.root.clone().map(LocalCommit::new).map(Arc::new);
+        let handler: Arc<dyn CommitHandler> = match &local {
+            Some(local) => local.clone(),
             None => {
                 let handler = commit_handler_from_url(&place.address, &Some(params.clone())).await;
                 handler.map_err(error("open", &place))?
@@ -96,6 +106,7 @@ impl Access {
             place,
             params,
             handler,
+            local,
             session,
         })
     }
@@ -108,7 +119,16 @@ impl Access {
             .load();
         let opened = in_time(opened).await;
         match opened {
-            Ok(dataset) => Ok(Some(self.lake(dataset))),
+            Ok(dataset) => {
+                if let Some(local) = &self.local {
+                    let indices = dataset.load_indices().await;
+                    local.trust(
+                        dataset.fragments(),
+                        &indices.map_err(error("open", &self.place))?,
+                    );
+                }
+                Ok(Some(self.lake(dataset)))
+            }
             Err(error) if is_absent(&error) => Ok(None),
             Err(cause) => Err(error("open", &self.place)(cause)),
         }
@@ -270,6 +290,15 @@ impl Lake {
         self.dataset.version_id()
     }
 
+    /// Fragments, rows and bytes of data files of the version that this handle reads.
+    pub(crate) fn size(&self) -> (u64, u64, u64) {
+        let fragments = self.dataset.fragments();
+        let rows = fragments.iter().filter_map(|fragment| fragment.num_rows());
+        let rows = rows.map(|rows| rows as u64).sum();
+        let bytes = fragments.iter().map(compaction::bytes_of).sum();
+        (fragments.len() as u64, rows, bytes)
+    }
+
     /// Where the lake is, without credentials.
     pub(crate) fn uri(&self) -> &str {
         &self.place.shown
@@ -281,7 +310,7 @@ impl Lake {
     }
 
     /// The dataset at the version that this handle reads, for reading and for maintenance. Whoever commits through it
-    /// to a local lake commits durably, but syncs new data files itself.
+    /// to a local lake commits durably.
     pub(crate) fn dataset(&self) -> &Dataset {
         &self.dataset
     }

@@ -1,7 +1,8 @@
 //! How far a table's rows are in the lake, as the lake's own history tells it.
 //!
 //! Each round's commit carries its range and its counts as transaction properties, atomically with its rows. The newest
-//! such commit decides. When the history was cleaned up, the rows themselves do.
+//! such commit decides. What cleanup takes from the history it has put into a [checkpoint](super::checkpoint) before;
+//! when somebody else cleaned up, the rows themselves decide.
 
 use std::collections::HashMap;
 
@@ -10,8 +11,10 @@ use arrow_array::types::Int64Type;
 use futures::TryStreamExt;
 use lance::Dataset;
 use lance::dataset::transaction::{Operation, Transaction};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use super::checkpoint::Checkpoint;
 
 const TABLE: &str = "alluvium.table";
 const BUCKET: &str = "alluvium.bucket";
@@ -28,15 +31,15 @@ pub(crate) const BUCKET_COLUMN: &str = "__bucket";
 pub(crate) const OFFSET_COLUMN: &str = "__offset";
 
 /// What of a table's log is in the lake, since its first round. All zero when nothing was committed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Progress {
     /// The first offset that is not in the lake.
     pub(crate) to: u64,
     /// Rows written to the lake.
     pub(crate) rows: u64,
-    /// Rows that a transform filtered. Zero again when the history was cleaned up.
+    /// Rows that a transform filtered. Zero again when somebody else cleaned up the history.
     pub(crate) filtered: u64,
-    /// Rows that went to the dead letters. Zero again when the history was cleaned up.
+    /// Rows that went to the dead letters. Zero again when somebody else cleaned up the history.
     pub(crate) dead: u64,
 }
 
@@ -87,28 +90,22 @@ pub(super) struct Found {
     pub(super) transaction: Option<String>,
 }
 
-/// Reads a round's record from a transaction; `None` when the transaction is not of this table and bucket.
-fn recorded(
+/// Reads a round's record from a transaction: table, bucket, and where they stood after it; `None` for any other transaction.
+pub(super) fn recorded(
     transaction: &Transaction,
-    table: Uuid,
-    bucket: i32,
-) -> Result<Option<Found>, lance::Error> {
+) -> Result<Option<(Uuid, i32, Found)>, lance::Error> {
     let Some(properties) = &transaction.transaction_properties else {
         return Ok(None);
     };
-    let is = |key: &str, value: String| properties.get(key).is_some_and(|found| *found == value);
-    if !is(TABLE, table.to_string()) || !is(BUCKET, bucket.to_string()) {
+    let text = |key: &str| properties.get(key).map(String::as_str).unwrap_or_default();
+    let (Ok(table), Ok(bucket)) = (text(TABLE).parse(), text(BUCKET).parse()) else {
         return Ok(None);
-    }
+    };
     let number = |key: &str| {
-        let value = properties.get(key).map(String::as_str).unwrap_or_default();
         // No more than an offset can be: sums of these must not overflow.
-        let number = value
-            .parse::<i64>()
-            .ok()
-            .and_then(|n| u64::try_from(n).ok());
-        number.ok_or_else(|| {
-            let id = &transaction.uuid;
+        let number = text(key).parse::<i64>().ok();
+        number.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| {
+            let (id, value) = (&transaction.uuid, text(key));
             lance::Error::invalid_input(format!(
                 "transaction {id} has {key} = {value:?}, which is not a count"
             ))
@@ -120,23 +117,29 @@ fn recorded(
         filtered: number(FILTERED)?,
         dead: number(DEAD)?,
     };
-    Ok(Some(Found {
-        progress,
-        transaction: Some(transaction.uuid.clone()),
-    }))
+    let transaction = Some(transaction.uuid.clone());
+    Ok(Some((
+        table,
+        bucket,
+        Found {
+            progress,
+            transaction,
+        },
+    )))
 }
 
 /// What was found before, and as of which version: the walk need not go further back.
 pub(super) type Known = (u64, Found);
 
-/// Walks the history from the dataset's version backwards to the newest round of this table and bucket.
-/// It reads one manifest a version, so the common case, where the newest version is ours, costs one read.
+/// Walks the history from the dataset's version backwards to the newest round of this table and bucket, or to the last
+/// checkpoint. It reads one manifest a version, so the common case, where the newest version is ours, costs one read.
 pub(super) async fn find(
     dataset: &Dataset,
     table: Uuid,
     bucket: i32,
     known: Option<Known>,
 ) -> Result<Found, lance::Error> {
+    let checkpoint = Checkpoint::read(dataset, table, bucket);
     let mut version = dataset.version_id();
     while version > 0 {
         if let Some((as_of, found)) = &known
@@ -144,31 +147,53 @@ pub(super) async fn find(
         {
             return Ok(found.clone());
         }
+        if let Some(checkpoint) = &checkpoint
+            && checkpoint.version == version
+        {
+            return Ok(checkpoint.found());
+        }
         let transaction = match dataset.read_transaction_by_version(version).await {
             Ok(transaction) => transaction,
-            Err(error) if is_missing(&error) => break,
+            Err(error) if is_missing(&error) => {
+                return from_rows(dataset, bucket, checkpoint).await;
+            }
             Err(error) => return Err(error),
         };
         if let Some(transaction) = transaction {
-            if let Some(found) = recorded(&transaction, table, bucket)? {
+            if let Some((_, _, found)) = recorded(&transaction)?
+                .filter(|(of_table, of_bucket, _)| (*of_table, *of_bucket) == (table, bucket))
+            {
                 return Ok(found);
             }
-            match &transaction.operation {
-                // What came after the restored version was taken back.
-                Operation::Restore { version: restored } if *restored < version => {
-                    version = *restored;
-                    continue;
-                }
-                Operation::Overwrite { fragments, .. } if fragments.is_empty() => {
-                    return Ok(Found::default());
-                }
-                Operation::Overwrite { .. } | Operation::Clone { .. } => break,
-                _ => {}
+            match step(&transaction.operation, version) {
+                Step::To(before) => version = before,
+                Step::Emptied => return Ok(Found::default()),
+                Step::Replaced => break,
             }
+            continue;
         }
         version -= 1;
     }
-    from_rows(dataset, bucket).await
+    from_rows(dataset, bucket, None).await
+}
+
+/// Where the history goes on before a version.
+pub(super) enum Step {
+    To(u64),
+    /// Nothing of before is left.
+    Emptied,
+    /// Other rows took the place of those that were there.
+    Replaced,
+}
+
+pub(super) fn step(operation: &Operation, version: u64) -> Step {
+    match operation {
+        // What came after the restored version was taken back.
+        Operation::Restore { version: restored } if *restored < version => Step::To(*restored),
+        Operation::Overwrite { fragments, .. } if fragments.is_empty() => Step::Emptied,
+        Operation::Overwrite { .. } | Operation::Clone { .. } => Step::Replaced,
+        _ => Step::To(version - 1),
+    }
 }
 
 /// Whether a version, or the dataset itself, is not there (and not merely out of reach).
@@ -181,39 +206,38 @@ pub(super) fn is_missing(error: &lance::Error) -> bool {
     )
 }
 
-/// The progress that a bucket's rows show. Rows that were filtered after the last one written are not seen: they are
-/// transformed, and filtered, once more.
-async fn from_rows(dataset: &Dataset, bucket: i32) -> Result<Found, lance::Error> {
+/// The progress that a bucket's rows show, from a checkpoint on if there is one. Rows that were filtered after the last one
+/// written are not seen: they are transformed, and filtered, once more.
+async fn from_rows(
+    dataset: &Dataset,
+    bucket: i32,
+    checkpoint: Option<Checkpoint>,
+) -> Result<Found, lance::Error> {
+    let mut found = checkpoint.map_or_else(Found::default, |checkpoint| checkpoint.found());
     let columns = [BUCKET_COLUMN, OFFSET_COLUMN];
-    if dataset.count_fragments() == 0
-        || columns
-            .iter()
-            .any(|name| dataset.schema().field(name).is_none())
-    {
-        return Ok(Found::default());
+    let has = |name: &str| dataset.schema().field(name).is_some();
+    if dataset.count_fragments() == 0 || !columns.iter().all(|name| has(name)) {
+        return Ok(found);
     }
+    let from = found.progress.to;
     let mut scan = dataset.scan();
-    scan.project(&[OFFSET_COLUMN])?
-        .filter(&format!("{BUCKET_COLUMN} = {bucket}"))?;
+    scan.project(&[OFFSET_COLUMN])?.filter(&format!(
+        "{BUCKET_COLUMN} = {bucket} AND {OFFSET_COLUMN} >= {from}"
+    ))?;
     let mut batches = scan.try_into_stream().await?;
-    let mut progress = Progress::default();
     while let Some(batch) = batches.try_next().await? {
-        let Some(offsets) = batch
-            .columns()
-            .first()
-            .and_then(|column| column.as_primitive_opt::<Int64Type>())
+        let offsets = batch.columns().first();
+        let Some(offsets) = offsets.and_then(|column| column.as_primitive_opt::<Int64Type>())
         else {
             return Err(lance::Error::invalid_input(format!(
                 "{OFFSET_COLUMN} is not an int64"
             )));
         };
-        progress.rows += batch.num_rows() as u64;
+        found.progress.rows += batch.num_rows() as u64;
         if let Some(last) = offsets.iter().flatten().max() {
-            progress.to = progress.to.max(u64::try_from(last).unwrap_or_default() + 1);
+            let next = u64::try_from(last).unwrap_or_default() + 1;
+            found.progress.to = found.progress.to.max(next);
         }
     }
-    Ok(Found {
-        progress,
-        transaction: None,
-    })
+    Ok(found)
 }

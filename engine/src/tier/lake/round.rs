@@ -14,9 +14,9 @@ use lance::dataset::{CommitBuilder, InsertBuilder, WriteMode, WriteParams};
 use lance_table::format::Fragment;
 use parking_lot::Mutex;
 
+use super::Lake;
 use super::only::OnlyAt;
 use super::progress::{Found, Progress, Round};
-use super::{Lake, durable};
 use crate::{Error, Result};
 
 /// A data file ends at the first of these.
@@ -67,8 +67,8 @@ enum Standing {
 
 impl Lake {
     /// Writes rows to data files without committing them, in bounded memory: batches go to the files as they come.
-    /// On a local lake the files survive power loss once this returned. When the stream or the writing fails no file is left.
-    pub(crate) async fn write<S>(&self, batches: S) -> Result<Written>
+    /// When the stream or the writing fails no file is left.
+    pub(crate) async fn write<S>(&mut self, batches: S) -> Result<Written>
     where
         S: Stream<Item = Result<RecordBatch>> + Send + 'static,
     {
@@ -76,6 +76,8 @@ impl Lake {
             let empty = batch.as_ref().is_ok_and(|batch| batch.num_rows() == 0);
             std::future::ready(!empty)
         }));
+        // The version that the last round left may have been removed since.
+        self.refresh().await?;
         let read_version = self.version();
         let Some(first) = batches.next().await.transpose()? else {
             return Ok(Written {
@@ -116,30 +118,24 @@ impl Lake {
             .iter()
             .filter_map(|fragment| fragment.physical_rows)
             .sum::<usize>() as u64;
-        let written = Written {
+        Ok(Written {
             fragments,
             read_version,
             rows,
-        };
-        if let Some(root) = &self.place.root
-            && let Err(error) = durable::sync_data(root, &written.fragments).await
-        {
-            self.discard(written).await;
-            return Err(error);
-        }
-        Ok(written)
+        })
     }
 
     /// Deletes what [`Lake::write`] wrote, as far as it can: a file that can't be deleted is garbage for the lake's cleanup.
     pub(crate) async fn discard(&self, written: Written) {
+        self.discard_fragments(&written.fragments).await;
+    }
+
+    /// Deletes the files of fragments that no version names.
+    pub(super) async fn discard_fragments(&self, fragments: &[Fragment]) {
         let Ok(store) = self.dataset.object_store(None).await else {
             return;
         };
-        for file in written
-            .fragments
-            .iter()
-            .flat_map(|fragment| &fragment.files)
-        {
+        for file in fragments.iter().flat_map(|fragment| &fragment.files) {
             let path = self.dataset.data_dir().join(file.path.as_str());
             if let Err(error) = store.delete(&path).await {
                 tracing::warn!(lake = self.uri(), file = file.path, %error, "an uncommitted data file is left");

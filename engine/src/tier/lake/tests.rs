@@ -13,6 +13,7 @@ use lance::dataset::{InsertBuilder, WriteMode, WriteParams};
 
 use super::*;
 
+mod maintenance;
 mod racing;
 mod s3;
 mod streams;

@@ -7,7 +7,7 @@ use super::*;
 #[tokio::test]
 async fn a_stream_that_fails_leaves_its_error_and_no_files() {
     let folder = tempfile::tempdir().unwrap();
-    let lake = Lake::create(&at(folder.path()), &columns()).await.unwrap();
+    let mut lake = Lake::create(&at(folder.path()), &columns()).await.unwrap();
     let broken = Error::invalid("the log", "it broke");
     let error = lake
         .write(stream::iter([Ok(rows(0, 0, 5000)), Err(broken)]))

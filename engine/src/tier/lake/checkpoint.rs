@@ -1,0 +1,108 @@
+//! What cleanup would take from the history, kept: how far each table and bucket was when old versions were removed.
+//!
+//! It lies in the dataset's config, which every later version carries: `alluvium.progress.<table id>.<bucket>` is a JSON
+//! object of the version that it was taken at and the [`Progress`] there.
+
+use std::collections::HashMap;
+
+use lance::Dataset;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Lake;
+use super::progress::{Found, Progress, Step, find, is_missing, recorded, step};
+use super::round::is_conflict;
+use crate::Result;
+
+const PREFIX: &str = "alluvium.progress.";
+
+/// How far a table's bucket was as of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    pub(super) version: u64,
+    #[serde(flatten)]
+    pub(super) progress: Progress,
+}
+
+impl Checkpoint {
+    /// What a dataset's config says of a table's bucket. What can't be read is none: the rows tell then.
+    pub(super) fn read(dataset: &Dataset, table: Uuid, bucket: i32) -> Option<Self> {
+        let text = dataset.config().get(&key(table, bucket))?;
+        serde_json::from_str(text).ok()
+    }
+
+    pub(super) fn found(&self) -> Found {
+        Found {
+            progress: self.progress,
+            transaction: None,
+        }
+    }
+}
+
+fn key(table: Uuid, bucket: i32) -> String {
+    format!("{PREFIX}{table}.{bucket}")
+}
+
+fn parse_key(key: &str) -> Option<(Uuid, i32)> {
+    let (table, bucket) = key.strip_prefix(PREFIX)?.split_once('.')?;
+    Some((table.parse().ok()?, bucket.parse().ok()?))
+}
+
+impl Lake {
+    /// Keeps how far every table and bucket is as of the version that this handle reads, in a version of its own: the
+    /// versions before may be removed if this says so. Other writers may commit meanwhile; when they are faster again and
+    /// again it is better tried later.
+    pub(super) async fn checkpoint(&mut self) -> Result<bool> {
+        let newest = newest(&self.dataset).await;
+        let version = self.version();
+        let entries = newest.map_err(self.error("read the progress from"))?;
+        let entries = entries.into_iter().map(|((table, bucket), progress)| {
+            let text = serde_json::to_string(&Checkpoint { version, progress });
+            (key(table, bucket), text.unwrap_or_default())
+        });
+        let entries: Vec<_> = entries.collect();
+        if entries.is_empty() {
+            return Ok(true);
+        }
+        match self.dataset.update_config(entries).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_conflict(&error) => Ok(false),
+            Err(error) => Err(self.error("keep the progress in")(error)),
+        }
+    }
+}
+
+/// How far every table and bucket is that the history, or an earlier checkpoint, knows.
+async fn newest(dataset: &Dataset) -> Result<HashMap<(Uuid, i32), Progress>, lance::Error> {
+    let mut all = HashMap::new();
+    let mut version = dataset.version_id();
+    let keys = || dataset.config().keys().filter_map(|key| parse_key(key));
+    let checkpoints = keys().filter_map(|(table, bucket)| Checkpoint::read(dataset, table, bucket));
+    // Below the oldest checkpoint there is nothing that they don't know.
+    let until = checkpoints.map(|checkpoint| checkpoint.version).min();
+    while version > until.unwrap_or(0) {
+        let transaction = match dataset.read_transaction_by_version(version).await {
+            Ok(transaction) => transaction,
+            Err(error) if is_missing(&error) => break,
+            Err(error) => return Err(error),
+        };
+        let Some(transaction) = transaction else {
+            version -= 1;
+            continue;
+        };
+        if let Some((table, bucket, found)) = recorded(&transaction)? {
+            all.entry((table, bucket)).or_insert(found.progress);
+        }
+        match step(&transaction.operation, version) {
+            Step::To(before) => version = before,
+            Step::Emptied | Step::Replaced => break,
+        }
+    }
+    for (table, bucket) in keys() {
+        if !all.contains_key(&(table, bucket)) {
+            let found = find(dataset, table, bucket, None).await?;
+            all.insert((table, bucket), found.progress);
+        }
+    }
+    Ok(all)
+}

@@ -82,6 +82,8 @@ mod backoff;
 #[cfg(feature = "lake")]
 mod catalog;
 #[cfg(feature = "lake")]
+mod crash;
+#[cfg(feature = "lake")]
 mod executor;
 #[cfg(feature = "lake")]
 mod index;
@@ -133,7 +135,7 @@ pub use status::{TableStatus, TransformStatus};
 #[cfg(feature = "lake")]
 pub use store::Store;
 #[cfg(feature = "lake")]
-pub use table::{Table, Ticket};
+pub use table::{Flush, Table, Ticket};
 #[cfg(feature = "lake")]
 pub use tier::maintainer::MaintenanceStatus;
 #[cfg(feature = "transforms")]

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -22,7 +23,7 @@ use crate::tier::context::TierContext;
 use crate::tier::dead_letters;
 use crate::tier::maintainer::{Maintainer, MaintenanceStatus};
 use crate::tier::scheduler::Scheduler;
-use crate::tier::tierer::Tierer;
+use crate::tier::tierer::{Tierer, Wanted};
 use crate::transform::TransformSpec;
 use crate::verify::VerifyReport;
 
@@ -88,6 +89,60 @@ impl Ticket {
     /// As [`Ticket::wait`].
     pub async fn durable(&self) -> Result<()> {
         self.table.raw.durable_through(self.offsets.end).await
+    }
+}
+
+/// Rows on their way to the lake, as [`Table::start_flush`] asked. They go on when this is dropped.
+///
+/// ```
+/// # use std::{sync::Arc, time::Duration};
+/// # use alluvium::{Store, TableOptions};
+/// # use arrow_array::{Int64Array, RecordBatch};
+/// # let directory = tempfile::tempdir()?;
+/// # let store = Store::open(directory.path().join("store"))?;
+/// # let batch = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as _)])?;
+/// # let table = store.create_table("numbers", TableOptions::new(batch.schema()))?;
+/// table.append(&batch)?.wait()?;
+/// let flush = table.start_flush()?;
+/// while flush.wait_for(Duration::from_millis(100))?.is_none() {
+///     // Something else is done meanwhile.
+/// }
+/// assert!(flush.is_done());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "wait for it, or ask whether it is done"]
+pub struct Flush {
+    table: Arc<TableInner>,
+    wanted: Wanted,
+}
+
+impl Flush {
+    /// Returns once the rows are in the lake: one past the last offset that is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tiering`] with the reason when a round fails. The log keeps the rows, and tiering goes on
+    /// trying in the background.
+    pub fn wait(&self) -> Result<u64> {
+        let tiered = self.table.tierer.wait(&self.wanted, None)?;
+        Ok(tiered.unwrap_or_default())
+    }
+
+    /// As [`Flush::wait`], for so long at most; `None` when it is not done by then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Flush::wait`].
+    pub fn wait_for(&self, patience: Duration) -> Result<Option<u64>> {
+        let until = Instant::now().checked_add(patience);
+        self.table.tierer.wait(&self.wanted, until)
+    }
+
+    /// Whether the rows are in the lake.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.table.tierer.is_done(&self.wanted)
     }
 }
 
@@ -251,13 +306,25 @@ impl Table {
     /// [`Error::Tiering`] with the reason when a round fails. The log keeps the rows, and tiering goes on
     /// trying in the background.
     pub fn flush_to_lake(&self) -> Result<u64> {
+        self.start_flush()?.wait()
+    }
+
+    /// Has everything that was appended before tiered now, and does not wait for it: the handle does, or tells.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] when the store is open read-only.
+    pub fn start_flush(&self) -> Result<Flush> {
         let scheduler = self.scheduler.as_ref().ok_or(Error::Unavailable {
             action: "tier",
             state: "open read-only",
         })?;
         let wanted = self.inner.tierer.want(self.inner.raw.committed());
         scheduler.wake();
-        self.inner.tierer.wait(&wanted)
+        Ok(Flush {
+            table: Arc::clone(&self.inner),
+            wanted,
+        })
     }
 
     /// Gives the table other transforms, while rows are appended and tiered. Their plugins are copied into the store,

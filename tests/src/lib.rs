@@ -77,11 +77,11 @@ impl Store {
         self.directory.path().join("store")
     }
 
-    /// The command with a subcommand and the store, ready for more arguments.
+    /// The command with a subcommand (of two words, some) and the store, ready for more arguments.
     pub fn command(&self, subcommand: &str) -> Command {
         let mut run = Command::new(command());
         run.envs(self.environment.iter().map(|(n, v)| (n, v)));
-        run.arg(subcommand).arg(self.path());
+        run.args(subcommand.split(' ')).arg(self.path());
         run
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use alluvium::{Durability, StoreOptions, TableOptions, WhenFull};
+use alluvium::{Durability, Maintenance, StoreOptions, TableOptions, WhenFull};
 use arrow::datatypes::Field;
 
 use super::transforms::read_transforms;
@@ -67,6 +67,21 @@ pub(crate) struct Args {
     /// Keep tiered segments of that many bytes in the log at most
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     retain_size: Option<u64>,
+    /// How many small neighbouring fragments of the lake are merged into one, 2 at least: 8 by default
+    #[arg(long, value_name = "N")]
+    merge_at: Option<usize>,
+    /// How long a version of the lake is kept once there is a newer one: 1h by default
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    keep_versions_for: Option<Duration>,
+    /// How many versions of the lake are kept at most: 1000 by default
+    #[arg(long, value_name = "N")]
+    keep_versions: Option<usize>,
+    /// How old a file of the lake must be that no version names before it is removed: 24h by default
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    orphans_after: Option<Duration>,
+    /// Leave merging, indexing and cleanup to `alluvium maintain`, or to another engine of the same lake
+    #[arg(long)]
+    no_maintenance: bool,
     /// The rows' __bucket in the lake, which tells tables apart that share one dataset
     #[arg(long, value_name = "N", default_value_t = 0)]
     bucket: i32,
@@ -90,7 +105,8 @@ impl Args {
     /// Creates the table.
     pub(crate) fn run(self) -> Outcome {
         let schema = schema(&self.columns).map_err(Failure::new)?;
-        let mut options = TableOptions::new(schema).bucket(self.bucket);
+        let options = TableOptions::new(schema).bucket(self.bucket);
+        let mut options = options.maintenance(self.maintenance());
         if let Some(path) = &self.transforms {
             options = options.transforms(read_transforms(path)?);
         }
@@ -124,7 +140,6 @@ impl Args {
         if let Some(bytes) = self.retain_size {
             options = options.retain_bytes(bytes);
         }
-
         let store = StoreOptions::new()
             .create(true)
             .tiering(false)
@@ -148,5 +163,23 @@ impl Args {
             self.table
         ))?;
         output.flush()
+    }
+
+    /// The defaults, and what was said otherwise.
+    fn maintenance(&self) -> Maintenance {
+        let mut policy = Maintenance::default().in_background(!self.no_maintenance);
+        if let Some(fragments) = self.merge_at {
+            policy = policy.merge_at(fragments);
+        }
+        if let Some(age) = self.keep_versions_for {
+            policy = policy.keep_versions_for(age);
+        }
+        if let Some(versions) = self.keep_versions {
+            policy = policy.keep_versions(versions);
+        }
+        if let Some(age) = self.orphans_after {
+            policy = policy.orphans_after(age);
+        }
+        policy
     }
 }

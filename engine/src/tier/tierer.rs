@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow_schema::Schema;
 use parking_lot::{Condvar, Mutex};
@@ -9,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::backoff::Backoff;
 use crate::catalog::PinnedTransform;
+use crate::crash::crash_point;
 use crate::error::{Error, Result};
 use crate::log::{Log, now_us};
 use crate::pipeline::{Pipeline, StagedLog};
@@ -184,12 +186,19 @@ impl Tierer {
         }
     }
 
-    /// Waits for what was wanted: until it is tiered, or a round that began afterwards failed.
-    pub(crate) fn wait(&self, wanted: &Wanted) -> Result<u64> {
+    /// Whether what was wanted is tiered.
+    pub(crate) fn is_done(&self, wanted: &Wanted) -> bool {
+        let state = self.state.lock();
+        state.is_current && state.report.tiered >= wanted.offset
+    }
+
+    /// Waits for what was wanted: until it is tiered, or a round that began afterwards failed. `None` when it was not by
+    /// then.
+    pub(crate) fn wait(&self, wanted: &Wanted, until: Option<Instant>) -> Result<Option<u64>> {
         let mut state = self.state.lock();
         loop {
             if state.is_current && state.report.tiered >= wanted.offset {
-                return Ok(state.report.tiered);
+                return Ok(Some(state.report.tiered));
             }
             if state.failures_total > wanted.failures_before {
                 let reason = state.report.last_error.clone();
@@ -203,7 +212,14 @@ impl Tierer {
                     state: "closed",
                 });
             }
-            self.changed.wait(&mut state);
+            match until {
+                None => self.changed.wait(&mut state),
+                Some(until) => {
+                    if self.changed.wait_until(&mut state, until).timed_out() {
+                        return Ok(None);
+                    }
+                }
+            }
         }
     }
 
@@ -239,9 +255,12 @@ impl Tierer {
             open = self.write_and_commit(raw, staged, open, until)?;
         }
         let progress = open.progress;
+        crash_point("round: committed");
         let released = raw.release(progress.to);
+        crash_point("round: log released");
         let released =
             released.and_then(|()| staged.map_or(Ok(()), |log| log.release(progress.to)));
+        crash_point("round: staged log released");
         self.note(&open);
         *slot = Some(open);
         released.map(|()| progress)
@@ -354,6 +373,7 @@ impl Tierer {
             .run(progress, until, &|| self.is_closed(), |batch| {
                 sender.blocking_send(Ok(batch)).is_ok()
             })
+            .inspect(|_| crash_point("round: rows made"))
             // The lake must not be ahead of what the log has after power loss.
             .and_then(|settled| raw.sync_through(settled.after.to).map(|()| settled));
         if let Err(error) = &made {
@@ -367,6 +387,7 @@ impl Tierer {
         let (lake, written) = writing.wait()?;
         let Settled { after, generation } = made?;
         let written = written?;
+        crash_point("round: rows written");
         if written.rows != after.rows - progress.rows {
             return Err(Error::Tiering {
                 reason: format!(

@@ -7,6 +7,7 @@ use object_store::path::Path as ObjectPath;
 use super::Lake;
 use super::progress::is_missing;
 use crate::Result;
+use crate::crash::crash_point;
 use crate::log::now_us;
 use crate::maintenance::Maintenance;
 
@@ -35,6 +36,7 @@ impl Lake {
         if let Some(horizon) = self.horizon(policy).await?
             && self.checkpoint().await?
         {
+            crash_point("cleanup: checkpoint written");
             let policy = CleanupPolicy {
                 before_version: Some(horizon),
                 error_if_tagged_old_versions: false,
@@ -42,6 +44,7 @@ impl Lake {
             };
             let removed = self.dataset.cleanup(policy).execute().await;
             let removed = removed.map_err(self.error("remove old versions of"))?;
+            crash_point("cleanup: versions removed");
             cleaned.versions = removed.old_versions;
             cleaned.bytes = removed.bytes_removed;
         }
@@ -122,6 +125,7 @@ impl Lake {
         tracing::info!(lake = self.uri(), file = %path, "removing a file that no version names");
         let removed = store.delete(&path).await;
         removed.map_err(self.error("remove garbage from"))?;
+        crash_point("cleanup: garbage removed");
         Ok(true)
     }
 }

@@ -17,6 +17,7 @@ use lance_table::format::Fragment;
 use super::Lake;
 use super::round::is_conflict;
 use crate::Result;
+use crate::crash::crash_point;
 use crate::maintenance::Maintenance;
 
 /// The size up to which fragments are of the lowest level.
@@ -74,6 +75,7 @@ impl Lake {
         };
         let rewritten = task.execute(&self.dataset).await;
         let rewritten = rewritten.map_err(self.error("merge fragments of"))?;
+        crash_point("merge: written");
         self.publish_compaction(rewritten, &task.options, count)
             .await
     }
@@ -87,7 +89,10 @@ impl Lake {
         let fresh = rewritten.new_fragments.clone();
         let remapper = Arc::new(DatasetIndexRemapperOptions::default());
         match commit_compaction(&mut self.dataset, vec![rewritten], remapper, options).await {
-            Ok(_) => Ok(Compacted::Merged(count)),
+            Ok(_) => {
+                crash_point("merge: committed");
+                Ok(Compacted::Merged(count))
+            }
             Err(error) if is_conflict(&error) => {
                 self.discard_fragments(&fresh).await;
                 Ok(Compacted::Conflict)

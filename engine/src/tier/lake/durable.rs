@@ -21,6 +21,7 @@ use object_store::path::Path as ObjectPath;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use crate::crash::crash_point;
 use crate::{Error, Result};
 
 const DATA: &str = "data";
@@ -239,8 +240,10 @@ impl Publication {
         }
         // Lance takes no file for a manifest that doesn't end in ".manifest".
         let draft = versions.join(format!(".{}.{}.tmp", self.name, Uuid::new_v4()));
-        let linked =
-            write_synced(&draft, bytes).and_then(|()| link(&draft, &versions.join(&self.name)));
+        let written = write_synced(&draft, bytes);
+        crash_point("commit: manifest written");
+        let linked = written.and_then(|()| link(&draft, &versions.join(&self.name)));
+        crash_point("commit: manifest named");
         let removed = fs::remove_file(&draft);
         let linked = linked?;
         removed.map_err(Error::io("remove", &draft))?;

@@ -13,6 +13,7 @@ use lance_linalg::distance::MetricType;
 
 use super::Lake;
 use super::round::is_conflict;
+use crate::crash::crash_point;
 use crate::index::{IndexKind, IndexSpec, IndexStatus};
 use crate::{Error, Result};
 
@@ -39,6 +40,7 @@ impl Lake {
             _ if status.unindexed_rows <= unindexed_max => return Ok(false),
             segments => self.extend_index(&spec.name, segments).await,
         };
+        crash_point("index: committed");
         match done {
             Ok(()) => Ok(true),
             Err(error) if is_conflict(&error) => Ok(false),

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use super::Lake;
 use super::only::OnlyAt;
 use super::progress::{Found, Progress, Round};
+use crate::crash::crash_point;
 use crate::{Error, Result};
 
 /// A data file ends at the first of these.
@@ -194,6 +195,7 @@ impl Lake {
 
     /// Commits on top of the version that this handle reads, and on no other.
     pub(super) async fn publish(&mut self, transaction: &Transaction) -> Result<(), lance::Error> {
+        crash_point("commit: begins");
         let next = self.version() + 1;
         let only_next = Arc::new(OnlyAt::new(next, self.handler.clone()));
         let committed = CommitBuilder::new(Arc::new(self.dataset.clone()))
@@ -202,6 +204,7 @@ impl Lake {
             .with_skip_auto_cleanup(true)
             .execute(transaction.clone())
             .await;
+        crash_point("commit: ended");
         match committed {
             // The handle that comes back commits through `only_next`: it is not kept.
             Ok(_) => self.dataset.checkout_latest().await,

@@ -80,6 +80,8 @@ mod appender;
 #[cfg(feature = "lake")]
 mod catalog;
 #[cfg(feature = "lake")]
+mod dead_letters;
+#[cfg(feature = "lake")]
 mod executor;
 #[cfg(feature = "lake")]
 mod lock;
@@ -110,6 +112,8 @@ mod verify;
 
 #[cfg(feature = "lake")]
 pub use appender::{Appender, AppenderOptions};
+#[cfg(feature = "lake")]
+pub use dead_letters::{DeadLetterFilter, DeadLetterRows, RetryReport};
 #[cfg(feature = "lake")]
 pub use options::{StoreOptions, TableOptions};
 #[cfg(feature = "lake")]

@@ -81,7 +81,7 @@ impl Store {
     pub fn command(&self, subcommand: &str) -> Command {
         let mut run = Command::new(command());
         run.envs(self.environment.iter().map(|(n, v)| (n, v)));
-        run.arg(subcommand).arg(self.path());
+        run.args(subcommand.split(' ')).arg(self.path());
         run
     }
 

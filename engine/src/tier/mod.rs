@@ -10,3 +10,4 @@ pub(crate) mod lake;
 pub(crate) mod round;
 pub(crate) mod scheduler;
 pub(crate) mod tierer;
+pub(crate) mod writing;

@@ -14,6 +14,7 @@ use lance_table::io::commit::{
     CommitError, CommitHandler, ManifestLocation, ManifestNamingScheme, ManifestWriter,
     write_version_hint,
 };
+use lance_table::io::deletion::deletion_file_path;
 use object_store::path::Path as ObjectPath;
 use uuid::Uuid;
 
@@ -59,6 +60,25 @@ pub(super) async fn sync_data(root: &Path, fragments: &[Fragment]) -> Result<()>
             sync_blobs(&file.with_extension(""))?;
         }
         sync(&data)?;
+        sync(&root)
+    })
+    .await
+}
+
+/// Syncs the deletion files of uncommitted fragments and the directories that name them.
+pub(super) async fn sync_deletions(root: &Path, fragments: &[Fragment]) -> Result<()> {
+    let files = fragments.iter().filter_map(|fragment| {
+        let file = fragment.deletion_file.as_ref()?;
+        let path = deletion_file_path(&ObjectPath::default(), fragment.id, file);
+        Some(root.join(path.as_ref()))
+    });
+    let files: Vec<PathBuf> = files.collect();
+    let root = root.to_path_buf();
+    blocking(move || {
+        for file in &files {
+            sync(file)?;
+            file.parent().map_or(Ok(()), sync)?;
+        }
         sync(&root)
     })
     .await

@@ -10,7 +10,7 @@ use arrow_array::types::Int64Type;
 use futures::TryStreamExt;
 use lance::Dataset;
 use lance::dataset::transaction::{Operation, Transaction};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 const TABLE: &str = "alluvium.table";
@@ -20,6 +20,7 @@ const TO: &str = "alluvium.to";
 const ROWS: &str = "alluvium.rows";
 const FILTERED: &str = "alluvium.filtered";
 const DEAD: &str = "alluvium.dead";
+const DROPPED: &str = "alluvium.dropped";
 const TRANSFORMS: &str = "alluvium.transforms";
 
 /// The column that tells writers apart.
@@ -28,7 +29,7 @@ pub(crate) const BUCKET_COLUMN: &str = "__bucket";
 pub(crate) const OFFSET_COLUMN: &str = "__offset";
 
 /// What of a table's log is in the lake, since its first round. All zero when nothing was committed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Progress {
     /// The first offset that is not in the lake.
     pub(crate) to: u64,
@@ -36,8 +37,10 @@ pub(crate) struct Progress {
     pub(crate) rows: u64,
     /// Rows that a transform filtered. Zero again when the history was cleaned up.
     pub(crate) filtered: u64,
-    /// Rows that went to the dead letters. Zero again when the history was cleaned up.
+    /// Rows that are dead letters. Zero again when the history was cleaned up.
     pub(crate) dead: u64,
+    /// Rows that were dead letters and were dropped. Zero again when the history was cleaned up.
+    pub(crate) dropped: u64,
 }
 
 /// A transform as a round records it.
@@ -55,6 +58,9 @@ pub(crate) struct Round {
     pub(crate) bucket: i32,
     /// The first offset of the round: the progress before it.
     pub(crate) from: u64,
+    /// For a round that settles no new offsets but changes what became of old ones: the progress that it changes. It is
+    /// committed only where that is the progress still.
+    pub(crate) amends: Option<Progress>,
     /// The progress after it, counts since the first round.
     pub(crate) after: Progress,
     pub(crate) transforms: Vec<TransformRecord>,
@@ -72,6 +78,7 @@ impl Round {
             (ROWS, self.after.rows.to_string()),
             (FILTERED, self.after.filtered.to_string()),
             (DEAD, self.after.dead.to_string()),
+            (DROPPED, self.after.dropped.to_string()),
             (TRANSFORMS, transforms.to_string()),
         ]
         .into_iter()
@@ -119,6 +126,11 @@ fn recorded(
         rows: number(ROWS)?,
         filtered: number(FILTERED)?,
         dead: number(DEAD)?,
+        // Commits before there was dropping do not have it.
+        dropped: match properties.contains_key(DROPPED) {
+            true => number(DROPPED)?,
+            false => 0,
+        },
     };
     Ok(Some(Found {
         progress,

@@ -1,6 +1,7 @@
 //! `alluvium dead-letters`.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use alluvium::{DeadLetterFilter, Table};
@@ -37,8 +38,15 @@ const FIRST: [&str; 5] = [
 pub(crate) struct Args {
     #[command(subcommand)]
     change: Option<Change>,
-    #[command(flatten)]
-    list: Option<List>,
+    /// The store's directory
+    #[arg(required = true)]
+    store: Option<PathBuf>,
+    /// The table's name
+    #[arg(required = true)]
+    table: Option<String>,
+    /// Print one JSON object a row, a line each
+    #[arg(long)]
+    json: bool,
 }
 
 /// What else can be done with dead letters.
@@ -46,15 +54,6 @@ pub(crate) struct Args {
 enum Change {
     Retry(Retry),
     Drop(Drop),
-}
-
-#[derive(Debug, clap::Args)]
-struct List {
-    #[command(flatten)]
-    place: Place,
-    /// Print one JSON object a row, a line each
-    #[arg(long)]
-    json: bool,
 }
 
 /// Put dead letters through the table's transforms again
@@ -122,39 +121,35 @@ Example:
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        match (self.change, self.list) {
-            (Some(Change::Retry(retry)), _) => retry.run(),
-            (Some(Change::Drop(drop)), _) => drop.run(),
-            (None, Some(list)) => list.run(),
-            (None, None) => Err(Failure::new("name a store and a table")),
+        match (self.change, self.store, self.table) {
+            (Some(Change::Retry(retry)), ..) => retry.run(),
+            (Some(Change::Drop(drop)), ..) => drop.run(),
+            (None, Some(store), Some(table)) => list(&Place { store, table }, self.json),
+            // What is required is there.
+            (None, ..) => Err(Failure::new("name a store and a table")),
         }
     }
 }
 
-impl List {
-    /// Prints the dead letters.
-    fn run(self) -> Outcome {
-        let store = open_to_read(&self.place.store)?;
-        let letters = store.table(&self.place.table)?.dead_letters()?;
-        let mut output = Output::new();
-        let form = if self.json { Form::Json } else { Form::Table };
-        let schema = arrange(&RecordBatch::new_empty(letters.schema()))?.schema();
-        let mut letters = letters.peekable();
-        if letters.peek().is_none() {
-            if !self.json {
-                output.line(format_args!(
-                    "table {} has no dead letters",
-                    self.place.table
-                ))?;
-            }
-            return output.flush();
+/// Prints the dead letters.
+fn list(place: &Place, is_json: bool) -> Outcome {
+    let store = open_to_read(&place.store)?;
+    let letters = store.table(&place.table)?.dead_letters()?;
+    let mut output = Output::new();
+    let form = if is_json { Form::Json } else { Form::Table };
+    let schema = arrange(&RecordBatch::new_empty(letters.schema()))?.schema();
+    let mut letters = letters.peekable();
+    if letters.peek().is_none() {
+        if !is_json {
+            output.line(format_args!("table {} has no dead letters", place.table))?;
         }
-        let mut printer = Printer::new(form, schema, &mut output);
-        for batch in letters {
-            printer.write(&arrange(&batch?)?)?;
-        }
-        printer.finish()
+        return output.flush();
     }
+    let mut printer = Printer::new(form, schema, &mut output);
+    for batch in letters {
+        printer.write(&arrange(&batch?)?)?;
+    }
+    printer.finish()
 }
 
 impl Retry {

@@ -42,6 +42,8 @@ fn the_help_of_every_command_teaches_by_an_example() {
         ["plugin", "run"],
         ["transforms", "show"],
         ["transforms", "set"],
+        ["dead-letters", "retry"],
+        ["dead-letters", "drop"],
     ] {
         let help = bench.ok(&[command, verb, "--help"]);
         assert!(help.contains(&format!("alluvium {command} {verb}")));
@@ -54,6 +56,10 @@ fn a_wrong_command_line_exits_with_2_and_a_failure_with_1() {
     let bench = Bench::with_table(&["n:int64"]);
     bench.fails(2, &[]);
     bench.fails(2, &["ingest", "s", "t"]);
+    bench.fails(2, &["dead-letters"]);
+    bench.fails(2, &["dead-letters", "s"]);
+    // Everything is only dropped when it is said so.
+    bench.fails(2, &["dead-letters", "drop", "s", "t"]);
     bench.fails(2, &["query", "s", "SELECT 1", "--json", "--csv"]);
     let error = bench.fails(2, &["create", "s", "u", "--column", "n:string"]);
     assert!(error.contains("no type \"string\""), "{error}");
@@ -89,6 +95,8 @@ fn a_wrong_command_line_exits_with_2_and_a_failure_with_1() {
         &["status", "s", "u"],
         &["tier", "nowhere"],
         &["dead-letters", "s", "u"],
+        &["dead-letters", "retry", "s", "u"],
+        &["dead-letters", "drop", "s", "u", "--all"],
         &["query", "s", "SELECT nothing FROM t"],
         &["query", "s", "SELEKT"],
         &["plugin", "check", "gone.wasm"],
@@ -270,6 +278,7 @@ fn an_empty_table_has_a_status() {
         "lag_rows",
         "dead_letters",
         "filtered",
+        "dropped",
     ] {
         assert_eq!(status[number], json!(0), "{number}");
     }

@@ -23,7 +23,7 @@ use crate::tier::lake::{BUCKET_COLUMN, LakeOptions, OFFSET_COLUMN};
 use crate::transform::TransformSpec;
 
 /// The lake's column of a row's append time.
-const TIMESTAMP_COLUMN: &str = "__timestamp";
+pub(crate) const TIMESTAMP_COLUMN: &str = "__timestamp";
 /// The id of a new table's schema.
 pub(crate) const FIRST_SCHEMA_ID: u16 = 1;
 /// The number of a new table's transforms.

@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
@@ -49,6 +51,40 @@ impl Executor {
         F: Future<Output = T> + Send + 'static,
     {
         self.start(future).wait()
+    }
+}
+
+/// A stream's items, computed as they are taken, for a caller that is not asynchronous.
+pub(crate) struct Items<T> {
+    stream: Option<BoxStream<'static, Result<T>>>,
+    executor: Arc<Executor>,
+}
+
+impl<T> Items<T> {
+    pub(crate) fn new(executor: &Arc<Executor>, stream: BoxStream<'static, Result<T>>) -> Self {
+        Self {
+            stream: Some(stream),
+            executor: Arc::clone(executor),
+        }
+    }
+}
+
+impl<T: Send + 'static> Iterator for Items<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut stream = self.stream.take()?;
+        let next = self.executor.run(async move {
+            let item = stream.next().await;
+            (stream, item)
+        });
+        match next {
+            Ok((stream, item)) => {
+                self.stream = Some(stream);
+                item
+            }
+            Err(error) => Some(Err(error)),
+        }
     }
 }
 

@@ -84,6 +84,8 @@ mod catalog;
 #[cfg(feature = "lake")]
 mod crash;
 #[cfg(feature = "lake")]
+mod dead_letters;
+#[cfg(feature = "lake")]
 mod executor;
 #[cfg(feature = "lake")]
 mod index;
@@ -120,6 +122,8 @@ mod verify;
 
 #[cfg(feature = "lake")]
 pub use appender::{Appender, AppenderOptions};
+#[cfg(feature = "lake")]
+pub use dead_letters::{DeadLetterFilter, DeadLetterRows, RetryReport};
 #[cfg(feature = "lake")]
 pub use index::{IndexKind, IndexStatus};
 #[cfg(feature = "lake")]

@@ -7,7 +7,7 @@ use crate::index::{IndexSpec, IndexStatus};
 use crate::log::Durability;
 use crate::log::now_us;
 use crate::table::TableInner;
-use crate::tier::dead_letters;
+use crate::tier::dead_letters::dataset::options_of;
 use crate::tier::maintainer::MaintenanceStatus;
 
 /// How many of a table's rows are where, and how its tiering fares.
@@ -48,8 +48,14 @@ pub struct TableStatus {
     pub max_log_bytes: Option<u64>,
     /// The first offset that the log still has: rows before it are in the lake only.
     pub log_from: u64,
-    /// Records that a transform failed on.
+    /// Records that a transform failed on, and that were neither retried with success nor dropped.
     pub dead_letters: u64,
+    /// Dead letters that were dropped.
+    pub dropped: u64,
+    /// The Lance dataset that dead letters are settled in, once there are any.
+    pub dead_letters_uri: String,
+    /// Why dead letters are not settled in it, if they aren't; their log keeps them.
+    pub dead_letters_error: Option<String>,
     /// Records that a transform filtered out.
     pub filtered: u64,
     /// The lake.
@@ -87,15 +93,11 @@ pub struct TransformStatus {
 pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
     let context = &table.tierer.context;
     let report = table.tierer.report();
-    let (rows_tiered, filtered, lake_version, lake_error) = match table.tierer.progress() {
-        Ok((progress, version)) => (progress.to, progress.filtered, version, None),
-        Err(error) => (
-            report.tiered,
-            report.filtered,
-            None,
-            Some(error.to_string()),
-        ),
+    let (progress, lake_version, lake_error) = match table.tierer.progress() {
+        Ok((progress, version)) => (progress, version, None),
+        Err(error) => (report.progress(), None, Some(error.to_string())),
     };
+    let rows_tiered = progress.to;
     let committed = table.raw.committed();
     // A reader's snapshot of the log may be older than the lake.
     let lag_from = rows_tiered.max(table.raw.first_offset()).min(committed);
@@ -110,12 +112,6 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
         true => MaintenanceStatus::read(&context.directory),
         false => table.maintainer.status(),
     };
-    let letters = dead_letters::read(
-        &context.directory,
-        context.table_id,
-        &context.schema,
-        rows_tiered,
-    )?;
     let (segments, log_bytes) = table.raw.size();
     // The writer learnt of damage when it opened the log; a reader has to look.
     let damage = match table.raw.is_read_only() {
@@ -152,8 +148,11 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
         spare_segments: table.raw.spares(),
         max_log_bytes: context.settings.max_log_bytes,
         log_from: table.raw.first_offset(),
-        dead_letters: letters.iter().map(|b| b.num_rows() as u64).sum(),
-        filtered,
+        dead_letters: progress.dead,
+        dropped: progress.dropped,
+        dead_letters_uri: options_of(&context.lake).uri,
+        dead_letters_error: report.dead_letters_error,
+        filtered: progress.filtered,
         lake_uri: context.lake.uri.clone(),
         lake_version,
         last_error: damage.or(lake_error).or(report.last_error),

@@ -21,6 +21,7 @@ use crate::read::query::{self, QueryResult, Source};
 use crate::shape::{Shape, schemas_of};
 use crate::table::{Table, TableInner, raw_options};
 use crate::tier::context::{TierContext, TierReport};
+use crate::tier::dead_letters::dataset::{options_of, schema_of};
 use crate::tier::lake::{Lake, LakeOptions};
 use crate::tier::scheduler::Scheduler;
 
@@ -203,7 +204,7 @@ impl Store {
     }
 
     /// Runs one SELECT over the tables' lakes, each table under its name, in bounded memory. Rows that are
-    /// not tiered yet are not seen.
+    /// not tiered yet are not seen. The settled dead letters of the table `photos` are `"photos.dead_letters"`, in quotes.
     ///
     /// # Errors
     ///
@@ -213,10 +214,21 @@ impl Store {
         for name in self.table_names()? {
             let directory = tables_directory(&self.inner.path).join(&name);
             let meta = TableMeta::read(&directory)?;
+            let lake = meta.lake_options(&self.inner.path, &name);
+            let report = TierReport::read(&directory);
+            let letters = format!("{name}.dead_letters");
+            // Most queries do not ask for it, and on an object store it takes a request to find that it isn't there.
+            if sql.contains(&letters) {
+                sources.push(Source {
+                    name: letters,
+                    lake: options_of(&lake),
+                    schema: Some(schema_of(&*meta.schema(&directory)?)),
+                });
+            }
             sources.push(Source {
-                lake: meta.lake_options(&self.inner.path, &name),
+                lake,
                 // A lake that is gone is not an empty one.
-                schema: match TierReport::read(&directory).tiered {
+                schema: match report.tiered {
                     0 => Some(meta.lake_schema(&directory)?),
                     _ => None,
                 },

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::catalog::FIRST_SCHEMA_ID;
+use crate::dead_letters::{self, DeadLetterFilter, DeadLetterRows, RetryReport};
 use crate::error::{Error, Result};
 use crate::index::{IndexKind, IndexSpec};
 use crate::log::{Log, LogKind, LogOptions, LogRows, Source};
@@ -20,7 +21,6 @@ use crate::pipeline::Pipeline;
 use crate::read::nearest::Nearest;
 use crate::status::TableStatus;
 use crate::tier::context::TierContext;
-use crate::tier::dead_letters;
 use crate::tier::maintainer::{Maintainer, MaintenanceStatus};
 use crate::tier::scheduler::Scheduler;
 use crate::tier::tierer::{Tierer, Wanted};
@@ -409,20 +409,55 @@ impl Table {
     }
 
     /// The records that a transform failed on and whose round is in the lake, oldest first: the table's
-    /// columns, `__offset`, `__timestamp`, `__transform`, `__plugin` (its SHA-256) and `__error`.
+    /// columns, `__offset`, `__timestamp`, `__transform`, `__plugin` (its SHA-256) and `__error`. They are read as they
+    /// are needed, from the Lance dataset that they are settled in
+    /// ([`TableStatus::dead_letters_uri`]) and from the log where they wait for that.
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] for a damaged log, [`Error::Lake`] when the lake cannot tell how far it is.
-    pub fn dead_letters(&self) -> Result<Vec<RecordBatch>> {
-        let context = &self.inner.tierer.context;
-        let (progress, _) = self.inner.tierer.progress()?;
-        dead_letters::read(
-            &context.directory,
-            context.table_id,
-            &context.schema,
-            progress.to,
-        )
+    /// [`Error::Corrupt`] for a damaged log, [`Error::Lake`] when the lake or that dataset cannot be read,
+    /// [`Error::LakeMismatch`] when the dataset is gone.
+    pub fn dead_letters(&self) -> Result<DeadLetterRows> {
+        dead_letters::read(&self.inner, "*")
+    }
+
+    /// Puts dead letters through the transforms that the table has now. What comes of them goes to the lake, with the
+    /// offsets and times that the rows have, once: also over a crash. They are dead letters no more then; those
+    /// that fail again stay, with what they failed on now. The lake gets a commit for each 10,000 letters.
+    ///
+    /// Rows can be appended meanwhile; the table's rounds wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lake`] and [`Error::LakeMismatch`] when the lake or the dataset of dead letters cannot be read or written,
+    /// [`Error::Plugin`] and [`Error::Transform`] when a transform cannot be opened, [`Error::Tiering`] for a letter that
+    /// fails in a transform whose `on_error` is `fail`. What was retried before the error stays so.
+    /// [`Error::Unavailable`] when the store is closed or open read-only.
+    pub fn retry_dead_letters(&self, filter: &DeadLetterFilter) -> Result<RetryReport> {
+        match self.scheduler {
+            Some(_) => dead_letters::retry(&self.inner, filter),
+            None => Err(Error::Unavailable {
+                action: "retry dead letters",
+                state: "open read-only",
+            }),
+        }
+    }
+
+    /// Drops dead letters for good; how many. [`TableStatus::dropped`] counts them. It survives a crash once this
+    /// returned. Where their dataset is gone, [`DeadLetterFilter::all`] gives up what it had, and begins a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lake`] and [`Error::LakeMismatch`] when the lake or the dataset of dead letters cannot be read or written,
+    /// [`Error::Unavailable`] when the store is closed or open read-only.
+    pub fn drop_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64> {
+        match self.scheduler {
+            Some(_) => dead_letters::drop_those(&self.inner, filter),
+            None => Err(Error::Unavailable {
+                action: "drop dead letters",
+                state: "open read-only",
+            }),
+        }
     }
 
     /// The `k` rows of the lake whose `column` is nearest to a vector or a text, nearest first, with a

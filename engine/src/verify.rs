@@ -6,12 +6,12 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use serde::Serialize;
 
+use crate::dead_letters;
 use crate::error::{Error, Result};
 use crate::pipeline::StagedLog;
 use crate::pipeline::staged::generation_of;
 use crate::read::query::{self, QueryResult, Source};
 use crate::table::TableInner;
-use crate::tier::dead_letters;
 use crate::tier::lake::{BUCKET_COLUMN, OFFSET_COLUMN};
 
 /// How often is looked at a lake that moves on meanwhile.
@@ -43,6 +43,8 @@ pub struct VerifyReport {
     pub dead_letters: u64,
     /// Offsets that a transform filtered, by the lake's record.
     pub filtered: u64,
+    /// Dead letters that were dropped, by the lake's record.
+    pub dropped: u64,
     /// What does not hold, one line each, the first hundred. Empty: all is well.
     pub problems: Vec<String>,
     /// How many problems there are in all.
@@ -149,27 +151,34 @@ fn check_lake(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
     let (progress, _) = context.lake_progress()?;
     report.rows_tiered = progress.to;
     report.filtered = progress.filtered;
+    report.dropped = progress.dropped;
     let mut seen = Offsets::new(progress.to)?;
     let mut dead = Offsets::new(progress.to)?;
     for batch in lake_offsets(table)? {
         report.lake_rows += seen.add(&batch?, report)?;
     }
-    let (directory, id) = (&context.directory, context.table_id);
-    for batch in dead_letters::read(directory, id, &context.schema, progress.to)? {
-        dead.add(&batch, report)?;
+    let mut letters = 0;
+    for batch in dead_letters::read(table, OFFSET_COLUMN)? {
+        letters += dead.add(&batch?, report)?;
     }
     report.lake_offsets = seen.count();
     report.dead_letters = dead.count();
+    if letters != report.dead_letters || letters != progress.dead {
+        report.problem(format!(
+            "there are {letters} dead letters of {} offsets, and the lake's commits say {}",
+            report.dead_letters, progress.dead
+        ));
+    }
     let both = seen.in_both(&dead);
     if both > 0 {
         let problem = format!("{both} offsets are in the lake and among the dead letters");
         report.problem(problem);
     }
-    let settled = report.lake_offsets + report.dead_letters + report.filtered;
+    let settled = report.lake_offsets + report.dead_letters + report.filtered + report.dropped;
     if settled != progress.to {
         report.problem(format!(
-            "of {} tiered offsets {} are in the lake, {} are dead letters and {} were filtered, which makes {settled}",
-            progress.to, report.lake_offsets, report.dead_letters, report.filtered
+            "of {} tiered offsets {} are in the lake, {} are dead letters, {} were filtered and {} dropped, which makes {settled}",
+            progress.to, report.lake_offsets, report.dead_letters, report.filtered, report.dropped
         ));
     }
     if context.shape().never_had_transforms() && report.lake_rows != report.lake_offsets {

@@ -67,6 +67,13 @@ fn lake(store: &Store) -> Vec<(u64, u64)> {
     serde_json::from_str(&rows).expect("JSON")
 }
 
+/// The settled dead letters: offsets and ids.
+fn dead_letters(store: &Store) -> Vec<(u64, u64)> {
+    let path = store.path().join("lake/t.dead_letters.lance");
+    let rows = python("offsets.py", &[&path.display().to_string(), "id"]);
+    serde_json::from_str(&rows).expect("JSON")
+}
+
 fn ingest_killed_at_random_moments(durability: &str, background: &str) {
     let store = Store::new();
     create(
@@ -224,4 +231,49 @@ fn tiering_with_transforms_and_dead_letters_survives_being_killed() {
         ROWS / 10,
         "each once, however often its round was begun"
     );
+    let broken: Vec<u64> = dead_letters(&store).into_iter().map(|(o, _)| o).collect();
+    assert_eq!(
+        broken,
+        (0..ROWS).filter(|id| is_broken(*id)).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn retrying_dead_letters_survives_being_killed() {
+    let store = Store::new();
+    let transforms = |on_error: &str| {
+        format!(
+            "[[transform]]\nname = \"thumbnail\"\nplugin = \"resize-image\"\nconfig = {{ width = 16 }}\n\
+             inputs = {{ image = \"image\" }}\noutputs = {{ image = \"thumbnail\" }}\non_error = \"{on_error}\"\n"
+        )
+    };
+    let strict = store.file("strict.toml", transforms("dead-letter"));
+    let lenient = store.file("lenient.toml", transforms("null"));
+    let strict = strict.display().to_string();
+    let more = ["--column", "image:binary", "--freshness", "1h"];
+    create(&store, &[&more[..], &["--transforms", &strict]].concat());
+    const ROWS: u64 = 160;
+    let line = |id| format!("{{\"id\": {id}, \"text\": \"x\", \"image\": \"bm8gaW1hZ2U=\"}}\n");
+    let input = store.file("records.jsonl", (0..ROWS).map(line).collect::<String>());
+    store.run("ingest", ["t".as_ref(), input.as_os_str()]);
+    store.run("tier", ["t"]);
+    assert_eq!(dead_letters(&store).len() as u64, ROWS);
+    store.run("transforms set", ["t".as_ref(), lenient.as_os_str()]);
+    let mut moved = 0;
+    for _ in 0..MOMENTS {
+        let mut run = store.command("dead-letters retry");
+        run.args(["t", "--limit", "7"]);
+        let child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        pause(Duration::from_millis(700));
+        kill(child.expect("the command runs"));
+        store.run("verify", ["t"]);
+        let left = store.status("t")["dead_letters"].as_u64().expect("a count");
+        moved += u64::from(left < ROWS);
+    }
+    assert!(moved > 0, "no retry got anywhere before it was killed");
+    store.run("dead-letters retry", ["t"]);
+    store.run("verify", ["t"]);
+    let offsets: Vec<u64> = lake(&store).into_iter().map(|(offset, _)| offset).collect();
+    assert_eq!(offsets, (0..ROWS).collect::<Vec<_>>());
+    assert_eq!(dead_letters(&store), []);
 }

@@ -93,6 +93,24 @@ fn flow(store: &Store, create: &[String], lake: &str, lake_options: &[String]) {
     assert_eq!(status["dead_letters"], 1);
     assert_eq!(status["last_error"], Value::Null);
     store.run("verify", ["photos"]);
+
+    // The letter fails again, as nothing was mended; then it is dropped.
+    let said = store.run("dead-letters retry", ["photos", "--transform", "thumbnail"]);
+    assert!(
+        said.contains("1 dead letter retried") && said.contains("1 failed again"),
+        "{said}"
+    );
+    let letters = store.number("SELECT count(*) FROM \"photos.dead_letters\"");
+    assert_eq!(letters, 1);
+    store.run("verify", ["photos"]);
+    let said = store.run("dead-letters drop", ["photos", "--all"]);
+    assert!(said.contains("1 dead letter dropped"), "{said}");
+    let status = store.status("photos");
+    assert_eq!(
+        (&status["dead_letters"], &status["dropped"]),
+        (&json!(0), &json!(1))
+    );
+    store.run("verify", ["photos"]);
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn print(all: &[TableStatus], output: &mut Output) -> Outcome {
         "tiered",
         "dead",
         "filtered",
+        "dropped",
         "lag",
         "untransformed",
         "segments",
@@ -82,6 +83,7 @@ fn print(all: &[TableStatus], output: &mut Output) -> Outcome {
             count(status.rows_tiered),
             count(status.dead_letters),
             count(status.filtered),
+            count(status.dropped),
             lag(status),
             untransformed(status),
             count(status.segments as u64),
@@ -103,6 +105,12 @@ fn print(all: &[TableStatus], output: &mut Output) -> Outcome {
         if !transforms.is_empty() {
             let (name, transforms) = (plain(&status.table), transforms.join(", "));
             output.line(format_args!("{name}: transforms {transforms}"))?;
+        }
+        if let Some(error) = &status.dead_letters_error {
+            let (name, error) = (plain(&status.table), plain(error));
+            output.line(format_args!(
+                "{name}: dead letters are not settled: {error}"
+            ))?;
         }
         if let Some(error) = &status.last_error {
             output.line(format_args!(

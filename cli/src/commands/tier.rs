@@ -86,6 +86,7 @@ fn drain(table: &Table) -> Outcome<String> {
                 .rows_tiered
                 .saturating_sub(after.dead_letters)
                 .saturating_sub(after.filtered)
+                .saturating_sub(after.dropped)
         ),
         after.lake_uri,
     ))

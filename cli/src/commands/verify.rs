@@ -10,7 +10,7 @@ use crate::output::{Output, plain};
 /// Check every checksum and offset of the log, and the lake's rows against them
 ///
 /// The lake must hold each offset up to the tiered one exactly once, but for those that are dead
-/// letters or were filtered by a transform. Exit status 1 when anything is wrong.
+/// letters, were dropped or were filtered by a transform. Exit status 1 when anything is wrong.
 ///
 /// It works beside a process that writes to the store.
 #[derive(Debug, clap::Args)]

@@ -16,4 +16,4 @@ pub(crate) use runner::Pipeline;
 pub(crate) use staged::StagedRows;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

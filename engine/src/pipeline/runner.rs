@@ -388,7 +388,7 @@ impl Pipeline {
 }
 
 /// What a table without transforms makes of rows.
-fn nothing_made(rows: usize) -> Result<MadeRows> {
+pub(crate) fn nothing_made(rows: usize) -> Result<MadeRows> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     let made = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options);
     Ok(MadeRows {

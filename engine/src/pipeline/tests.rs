@@ -15,33 +15,33 @@ use crate::transform::guests::{ERR, guest, on_value, record_guest, spec};
 use crate::{Error, OnError, Store, StoreOptions, Table, TableOptions, TransformSpec};
 
 /// Rows with an int32 "x" and a text that no transform reads.
-fn rows(range: std::ops::Range<i32>) -> RecordBatch {
+pub(crate) fn rows(range: std::ops::Range<i32>) -> RecordBatch {
     let text = range.clone().map(|x| format!("row {x}"));
     let text: ArrayRef = Arc::new(StringArray::from_iter_values(text));
     let x: ArrayRef = Arc::new(Int32Array::from_iter_values(range));
     RecordBatch::try_from_iter([("x", x), ("text", text)]).unwrap()
 }
 
-struct Fixture {
+pub(crate) struct Fixture {
     directory: TempDir,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             directory: TempDir::new().unwrap(),
         }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("store")
     }
 
-    fn table_path(&self) -> PathBuf {
+    pub(crate) fn table_path(&self) -> PathBuf {
         self.path().join("tables/t")
     }
 
-    fn open(&self) -> (Store, Table) {
+    pub(crate) fn open(&self) -> (Store, Table) {
         let store = StoreOptions::new()
             .tiering(false)
             .open(self.path())
@@ -51,7 +51,7 @@ impl Fixture {
     }
 
     /// A transform that makes the column `output` of "x".
-    fn transform(&self, bytes: &[u8], output: &str, on_error: OnError) -> TransformSpec {
+    pub(crate) fn transform(&self, bytes: &[u8], output: &str, on_error: OnError) -> TransformSpec {
         let path = self.directory.path().join(format!("{output}.wasm"));
         fs::write(&path, bytes).unwrap();
         TransformSpec {
@@ -62,7 +62,7 @@ impl Fixture {
         }
     }
 
-    fn create(&self, transforms: Vec<TransformSpec>) -> (Store, Table) {
+    pub(crate) fn create(&self, transforms: Vec<TransformSpec>) -> (Store, Table) {
         let store = StoreOptions::new()
             .tiering(false)
             .open(self.path())
@@ -87,7 +87,7 @@ fn wait_staged(table: &Table) {
 }
 
 /// A column of the lake in the order of the offsets.
-fn column(store: &Store, name: &str) -> Vec<Option<i32>> {
+pub(crate) fn column(store: &Store, name: &str) -> Vec<Option<i32>> {
     let sql = format!("SELECT {name} FROM t ORDER BY __offset");
     let batches = store.query(&sql).unwrap().map(Result::unwrap);
     let values = batches.flat_map(|batch| {
@@ -97,17 +97,18 @@ fn column(store: &Store, name: &str) -> Vec<Option<i32>> {
     values.collect()
 }
 
-fn some(range: std::ops::Range<i32>) -> Vec<Option<i32>> {
+pub(crate) fn some(range: std::ops::Range<i32>) -> Vec<Option<i32>> {
     range.map(Some).collect()
 }
 
-fn assert_sound(table: &Table) {
+pub(crate) fn assert_sound(table: &Table) {
     assert_eq!(table.verify().unwrap().problems, Vec::<String>::new());
 }
 
-fn dead_offsets(table: &Table) -> Vec<i64> {
+pub(crate) fn dead_offsets(table: &Table) -> Vec<i64> {
     let letters = table.dead_letters().unwrap();
-    let offsets = letters.iter().flat_map(|batch| {
+    let offsets = letters.flat_map(|batch| {
+        let batch = batch.unwrap();
         let offsets = batch.column_by_name("__offset").unwrap();
         offsets.as_primitive::<Int64Type>().values().to_vec()
     });

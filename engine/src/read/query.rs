@@ -16,7 +16,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use lance::datafusion::LanceTableProvider;
 
-use crate::executor::Executor;
+use crate::executor::{Executor, Items};
 use crate::tier::lake::{Lake, LakeOptions};
 use crate::{Error, Result};
 
@@ -97,8 +97,7 @@ fn failed(error: DataFusionError) -> Error {
 /// The rows of a query, computed as they are read. An iterator of batches.
 pub struct QueryResult {
     schema: SchemaRef,
-    batches: Option<BoxStream<'static, Result<RecordBatch>>>,
-    executor: Arc<Executor>,
+    batches: Items<RecordBatch>,
 }
 
 impl fmt::Debug for QueryResult {
@@ -121,18 +120,7 @@ impl Iterator for QueryResult {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut batches = self.batches.take()?;
-        let next = self.executor.run(async move {
-            let batch = batches.next().await;
-            (batches, batch)
-        });
-        match next {
-            Ok((batches, batch)) => {
-                self.batches = Some(batches);
-                batch
-            }
-            Err(error) => Some(Err(error)),
-        }
+        self.batches.next()
     }
 }
 
@@ -145,8 +133,7 @@ pub(crate) fn run(
     let answer = executor.run(async move { query(&sql, tables).await })??;
     Ok(QueryResult {
         schema: answer.schema,
-        batches: Some(answer.batches),
-        executor: Arc::clone(executor),
+        batches: Items::new(executor, answer.batches),
     })
 }
 

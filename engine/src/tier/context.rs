@@ -35,10 +35,15 @@ pub(crate) struct TierContext {
 
 /// What is known of a table's tiering. A copy is kept in `tier.json`: a hint for status, never the truth.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct TierReport {
     pub(crate) tiered: u64,
     pub(crate) filtered: u64,
     pub(crate) dead: u64,
+    pub(crate) dropped: u64,
+    /// The offset up to which dead letters are in their dataset.
+    pub(crate) dead_letters_to: u64,
+    pub(crate) dead_letters_error: Option<String>,
     pub(crate) lake_version: Option<u64>,
     pub(crate) last_error: Option<String>,
     pub(crate) last_error_us: Option<i64>,
@@ -89,6 +94,17 @@ impl TierContext {
 }
 
 impl TierReport {
+    /// Where tiering stood, without the count of rows.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            to: self.tiered,
+            rows: 0,
+            filtered: self.filtered,
+            dead: self.dead,
+            dropped: self.dropped,
+        }
+    }
+
     /// The report in a table's directory; nothing yet when there is none.
     pub(crate) fn read(directory: &std::path::Path) -> Self {
         let text = fs::read(directory.join(REPORT_FILE)).unwrap_or_default();

@@ -11,3 +11,4 @@ pub(crate) mod maintainer;
 pub(crate) mod round;
 pub(crate) mod scheduler;
 pub(crate) mod tierer;
+pub(crate) mod writing;

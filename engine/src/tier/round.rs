@@ -16,7 +16,7 @@ use crate::pipeline::raw_rows::{Cut, Piece};
 use crate::pipeline::staged::generation_of;
 use crate::pipeline::{RawRows, StagedLog, StagedRows};
 use crate::shape::Shape;
-use crate::tier::dead_letters::DeadLetters;
+use crate::tier::dead_letters::log::DeadLetterLog;
 use crate::tier::lake::Progress;
 
 /// What is handed to the lake's writer at a time, if it comes in smaller pieces.
@@ -34,7 +34,7 @@ pub(crate) struct RoundInput<'a> {
     pub(crate) schema: &'a SchemaRef,
     pub(crate) shape: &'a Shape,
     pub(crate) bucket: i32,
-    pub(crate) dead: &'a DeadLetters,
+    pub(crate) dead: &'a DeadLetterLog,
 }
 
 /// What a round did.
@@ -84,7 +84,8 @@ impl RoundInput<'_> {
             let Some(piece) = raw.next(cut)? else { break };
             after.to = piece.offsets.end;
             after.rows += piece.rows.num_rows() as u64;
-            gathered.add(self.lake_rows(&piece, None)?)?;
+            let source = SourceRows::of(&piece);
+            gathered.add(lake_rows(self.shape, self.bucket, source, None)?)?;
         }
         Ok(Settled {
             after,
@@ -116,7 +117,9 @@ impl RoundInput<'_> {
             let rows = self.staged_rows(&frame, made_by, after.to)?;
             let piece = raw.take_until(frame.header.end_offset)?;
             self.count(&piece, &rows, &mut after)?;
-            gathered.add(self.lake_rows(&piece, Some(&rows))?)?;
+            let made = (&rows.made, rows.origin.as_deref());
+            let source = SourceRows::of(&piece);
+            gathered.add(lake_rows(self.shape, self.bucket, source, Some(made))?)?;
         }
         Ok(Settled {
             after,
@@ -150,34 +153,57 @@ impl RoundInput<'_> {
         after.rows += rows.made.num_rows() as u64;
         Ok(())
     }
+}
 
-    /// The lake's rows: what was made, what passed through, nulls for what neither has, and the lake's own columns.
-    fn lake_rows(&self, piece: &Piece, staged: Option<&StagedRows>) -> Result<RecordBatch> {
-        let origin = staged.and_then(|rows| rows.origin.as_ref());
-        let origin = origin.map(|origin| UInt32Array::from(origin.clone()));
-        let rows = staged.map_or(piece.rows.num_rows(), |rows| rows.made.num_rows());
-        let gather = |column: &dyn Array| match &origin {
-            Some(origin) => take(column, origin, None).map_err(Error::arrow("trace rows")),
-            None => Ok(column.slice(0, column.len())),
-        };
-        let own = 3;
-        let fields = self.shape.lake_schema.fields();
-        let columns = fields.iter().take(fields.len() - own).map(|field| {
-            let made = staged.and_then(|rows| rows.made.column_by_name(field.name()));
-            match (made, piece.rows.column_by_name(field.name())) {
-                (Some(made), _) => Ok(Arc::clone(made)),
-                (None, Some(passed)) => gather(passed),
-                (None, None) => Ok(new_null_array(field.data_type(), rows)),
-            }
-        });
-        let mut columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
-        let times = TimestampMicrosecondArray::from(piece.timestamps_us.clone());
-        columns.push(Arc::new(Int32Array::from_value(self.bucket, rows)));
-        columns.push(gather(&Int64Array::from(offsets_of(piece)))?);
-        columns.push(gather(&times.with_timezone("UTC"))?);
-        RecordBatch::try_new(Arc::clone(&self.shape.lake_schema), columns)
-            .map_err(Error::arrow("build the lake's rows"))
+/// Rows of a table, with where they stood in its log.
+pub(crate) struct SourceRows<'a> {
+    pub(crate) rows: &'a RecordBatch,
+    pub(crate) offsets: Vec<i64>,
+    pub(crate) timestamps_us: Vec<i64>,
+}
+
+impl<'a> SourceRows<'a> {
+    fn of(piece: &'a Piece) -> Self {
+        Self {
+            rows: &piece.rows,
+            offsets: offsets_of(piece),
+            timestamps_us: piece.timestamps_us.clone(),
+        }
     }
+}
+
+/// The lake's rows: what was made, what passed through, nulls for what neither has, and the lake's own columns. Of each made
+/// row `origin` says which row of the source it came from; without it they are one to one.
+pub(crate) fn lake_rows(
+    shape: &Shape,
+    bucket: i32,
+    source: SourceRows<'_>,
+    made: Option<(&RecordBatch, Option<&[u32]>)>,
+) -> Result<RecordBatch> {
+    let origin = made.and_then(|(_, origin)| origin);
+    let origin = origin.map(|origin| UInt32Array::from(origin.to_vec()));
+    let rows = made.map_or(source.rows.num_rows(), |(made, _)| made.num_rows());
+    let gather = |column: &dyn Array| match &origin {
+        Some(origin) => take(column, origin, None).map_err(Error::arrow("trace rows")),
+        None => Ok(column.slice(0, column.len())),
+    };
+    let own = 3;
+    let fields = shape.lake_schema.fields();
+    let columns = fields.iter().take(fields.len() - own).map(|field| {
+        let made = made.and_then(|(made, _)| made.column_by_name(field.name()));
+        match (made, source.rows.column_by_name(field.name())) {
+            (Some(made), _) => Ok(Arc::clone(made)),
+            (None, Some(passed)) => gather(passed),
+            (None, None) => Ok(new_null_array(field.data_type(), rows)),
+        }
+    });
+    let mut columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+    let times = TimestampMicrosecondArray::from(source.timestamps_us);
+    columns.push(Arc::new(Int32Array::from_value(bucket, rows)));
+    columns.push(gather(&Int64Array::from(source.offsets))?);
+    columns.push(gather(&times.with_timezone("UTC"))?);
+    RecordBatch::try_new(Arc::clone(&shape.lake_schema), columns)
+        .map_err(Error::arrow("build the lake's rows"))
 }
 
 fn offsets_of(piece: &Piece) -> Vec<i64> {

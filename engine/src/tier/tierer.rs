@@ -6,23 +6,21 @@ use std::time::Instant;
 
 use arrow_schema::Schema;
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::mpsc;
 
 use crate::backoff::Backoff;
-use crate::catalog::PinnedTransform;
 use crate::crash::crash_point;
 use crate::error::{Error, Result};
 use crate::log::{Log, now_us};
 use crate::pipeline::{Pipeline, StagedLog};
 use crate::tier::context::{TierContext, TierReport};
 use crate::tier::dead_letters::DeadLetters;
-use crate::tier::lake::{Lake, Outcome, Progress, Round, TransformRecord, Written};
+use crate::tier::dead_letters::resolution::Resolution;
+use crate::tier::lake::{Lake, Progress, Round};
 use crate::tier::round::{RoundInput, Settled};
+use crate::tier::writing::{check_written, commit, records_of, streamed};
 
 /// At most this many bytes of log become one commit, so that a backlog is settled in steps.
 const ROUND_BYTES_MAX: u64 = 1 << 30;
-/// Batches on their way to the lake's writer: what bounds the memory of a round.
-const BATCHES_IN_FLIGHT: usize = 2;
 
 /// Settles a table's rows in its lake, a round at a time.
 #[derive(Debug)]
@@ -34,10 +32,10 @@ pub(crate) struct Tierer {
 }
 
 /// What rounds work with, once the lake could be reached.
-struct Open {
-    lake: Lake,
-    dead: DeadLetters,
-    progress: Progress,
+pub(crate) struct Open {
+    pub(crate) lake: Lake,
+    pub(crate) dead: DeadLetters,
+    pub(crate) progress: Progress,
 }
 
 impl std::fmt::Debug for Open {
@@ -59,6 +57,9 @@ struct State {
     /// How many rounds failed in all.
     failures_total: u64,
     backoff: Backoff,
+    /// Dead letters that are not in their dataset wait to be settled. Rounds do not wait for it.
+    is_unsettled: bool,
+    settling: Backoff,
     is_running: bool,
     is_closed: bool,
 }
@@ -66,11 +67,14 @@ struct State {
 impl Tierer {
     pub(crate) fn new(context: TierContext) -> Self {
         let report = context.read_report();
+        let is_unsettled = report.dead > 0 && report.dead_letters_to < report.tiered
+            || Resolution::is_there(&context.directory);
         Self {
             context: Arc::new(context),
             open: Mutex::new(None),
             state: Mutex::new(State {
                 report,
+                is_unsettled,
                 ..State::default()
             }),
             changed: Condvar::new(),
@@ -87,13 +91,7 @@ impl Tierer {
             let state = self.state.lock();
             if state.is_current {
                 let report = &state.report;
-                let progress = Progress {
-                    to: report.tiered,
-                    rows: 0,
-                    filtered: report.filtered,
-                    dead: report.dead,
-                };
-                return Ok((progress, report.lake_version));
+                return Ok((report.progress(), report.lake_version));
             }
         }
         self.context.lake_progress()
@@ -107,7 +105,8 @@ impl Tierer {
         }
         let is_wanted = |offset| offset > state.report.tiered || !state.is_current;
         let wanted = state.wanted.is_some_and(is_wanted);
-        let due = wanted || (in_background && self.is_due(raw, &state));
+        let unsettled = state.is_unsettled && state.settling.is_over();
+        let due = wanted || (in_background && (unsettled || self.is_due(raw, &state)));
         state.is_running = due;
         due
     }
@@ -180,6 +179,7 @@ impl Tierer {
         let mut state = self.state.lock();
         state.wanted = state.wanted.max(Some(offset));
         state.backoff.hurry();
+        state.settling.hurry();
         Wanted {
             offset,
             failures_before: state.failures_total + u64::from(state.is_running),
@@ -261,9 +261,63 @@ impl Tierer {
         let released =
             released.and_then(|()| staged.map_or(Ok(()), |log| log.release(progress.to)));
         crash_point("round: staged log released");
+        self.settle_dead_letters(&mut open);
         self.note(&open);
         *slot = Some(open);
         released.map(|()| progress)
+    }
+
+    /// Settles the dead letters of rounds that are in the lake. What keeps them from it is told, and keeps no round.
+    fn settle_dead_letters(&self, open: &mut Open) {
+        if !self.state.lock().settling.is_over() {
+            return;
+        }
+        let settled = open.dead.settle(&self.context, &open.progress);
+        let mut state = self.state.lock();
+        match settled {
+            Ok(()) => {
+                state.is_unsettled = false;
+                state.settling.succeeded();
+                state.report.dead_letters_to = open.progress.to;
+                state.report.dead_letters_error = None;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "dead letters are not settled; their log keeps them");
+                state.is_unsettled = true;
+                state.settling.failed();
+                state.report.dead_letters_error = Some(error.to_string());
+            }
+        }
+    }
+
+    /// Does something to the lake and the dead letters while no round runs.
+    pub(crate) fn with_dead_letters<T>(
+        &self,
+        raw: &Log,
+        work: impl FnOnce(&TierContext, Open) -> Result<(Open, T)>,
+    ) -> Result<T> {
+        let mut slot = self.open.lock();
+        if self.is_closed() {
+            return Err(Error::Unavailable {
+                action: "change dead letters",
+                state: "closed",
+            });
+        }
+        let open = match slot.take() {
+            Some(open) => open,
+            None => self.open(raw)?,
+        };
+        // After a failure the lake tells anew what is true, and what was begun is brought to its end.
+        {
+            let mut state = self.state.lock();
+            state.is_unsettled = true;
+            state.settling.hurry();
+        }
+        let (mut open, done) = work(&self.context, open)?;
+        self.settle_dead_letters(&mut open);
+        self.note(&open);
+        *slot = Some(open);
+        Ok(done)
     }
 
     /// Does something to the lake while no round runs, as of the offset that tiering goes on from.
@@ -321,9 +375,10 @@ impl Tierer {
         })??;
         // Before anything is done that follows from the lake's word.
         self.check_bounds(raw, &lake, progress.to)?;
+        let (lake, dead) = DeadLetters::open(context, lake, progress)?;
         Ok(Open {
-            dead: DeadLetters::open(&context.directory, table_id, &context.schema, progress.to)?,
             lake,
+            dead,
             progress,
         })
     }
@@ -350,16 +405,10 @@ impl Tierer {
         until: u64,
     ) -> Result<Open> {
         let Open {
-            mut lake,
+            lake,
             dead,
             progress,
         } = open;
-        let (sender, mut receiver) = mpsc::channel(BATCHES_IN_FLIGHT);
-        let writing = self.context.executor.start(async move {
-            let batches = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
-            let written = lake.write(batches).await;
-            (lake, written)
-        });
         let shape = self.context.shape();
         let input = RoundInput {
             raw,
@@ -367,78 +416,30 @@ impl Tierer {
             schema: &self.context.schema,
             shape: &shape,
             bucket: self.context.settings.bucket,
-            dead: &dead,
+            dead: &dead.log,
         };
-        let made = input
-            .run(progress, until, &|| self.is_closed(), |batch| {
-                sender.blocking_send(Ok(batch)).is_ok()
-            })
-            .inspect(|_| crash_point("round: rows made"))
+        let (lake, settled, written) = streamed(&self.context.executor, lake, |sink| {
+            let settled = input.run(progress, until, &|| self.is_closed(), sink)?;
             // The lake must not be ahead of what the log has after power loss.
-            .and_then(|settled| raw.sync_through(settled.after.to).map(|()| settled));
-        if let Err(error) = &made {
-            // The writer must not take a stream that broke off for one that ended.
-            let broken = Error::Tiering {
-                reason: error.to_string(),
-            };
-            let _ = sender.blocking_send(Err(broken));
-        }
-        drop(sender);
-        let (lake, written) = writing.wait()?;
-        let Settled { after, generation } = made?;
-        let written = written?;
-        crash_point("round: rows written");
-        if written.rows != after.rows - progress.rows {
-            return Err(Error::Tiering {
-                reason: format!(
-                    "{} rows were made and {} written; nothing was committed",
-                    after.rows - progress.rows,
-                    written.rows
-                ),
-            });
-        }
-        let transforms = shape.transforms_of(generation);
-        let round = self.described(progress, after, transforms);
-        let (lake, progress) = self.commit(lake, written, round)?;
+            raw.sync_through(settled.after.to)?;
+            Ok(settled)
+        })?;
+        let Settled { after, generation } = settled;
+        check_written(after.rows - progress.rows, &written)?;
+        let round = Round {
+            table_id: self.context.table_id,
+            bucket: self.context.settings.bucket,
+            from: progress.to,
+            amends: None,
+            after,
+            transforms: records_of(shape.transforms_of(generation)),
+        };
+        let (lake, progress) = commit(&self.context, lake, written, round)?;
         Ok(Open {
             lake,
             dead,
             progress,
         })
-    }
-
-    /// A round, as its commit records it.
-    fn described(&self, before: Progress, after: Progress, made_by: &[PinnedTransform]) -> Round {
-        let record = |pinned: &PinnedTransform| TransformRecord {
-            name: pinned.spec.name.clone(),
-            plugin: pinned.spec.plugin.clone(),
-            sha256: pinned.plugin_sha256.clone(),
-        };
-        Round {
-            table_id: self.context.table_id,
-            bucket: self.context.settings.bucket,
-            from: before.to,
-            after,
-            transforms: made_by.iter().map(record).collect(),
-        }
-    }
-
-    fn commit(&self, mut lake: Lake, written: Written, round: Round) -> Result<(Lake, Progress)> {
-        let (lake, outcome) = self.context.executor.run(async move {
-            let outcome = lake.commit(written, &round).await;
-            (lake, outcome)
-        })?;
-        match outcome? {
-            Outcome::Committed(progress) => Ok((lake, progress)),
-            // This process holds the store's lock, so only a copy of the store can have been faster.
-            Outcome::AlreadyCommitted(progress) => Err(Error::LakeMismatch {
-                uri: lake.uri().to_owned(),
-                reason: format!(
-                    "another engine committed this table's rows up to offset {}; give a copy of a store a bucket of its own",
-                    progress.to
-                ),
-            }),
-        }
     }
 
     fn note(&self, open: &Open) {
@@ -447,9 +448,11 @@ impl Tierer {
             tiered: open.progress.to,
             filtered: open.progress.filtered,
             dead: open.progress.dead,
+            dropped: open.progress.dropped,
             lake_version: Some(open.lake.version()),
             last_error: None,
             last_error_us: None,
+            ..state.report.clone()
         };
         self.context.write_report(&report);
         state.report = report;

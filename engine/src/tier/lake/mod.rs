@@ -11,7 +11,9 @@ mod index;
 mod only;
 mod options;
 mod progress;
+mod replace;
 mod round;
+mod rows;
 mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -252,6 +254,11 @@ impl Lake {
     /// [`Lake::open`] and [`Lake::refresh`]. On a local lake, what this tells survives power loss.
     pub(crate) async fn progress(&self, table_id: Uuid, bucket: i32) -> Result<Progress> {
         Ok(self.find(table_id, bucket).await?.progress)
+    }
+
+    /// Whether a commit's record, and not only the rows, tells how far the table is.
+    pub(crate) async fn is_recorded(&self, table_id: Uuid, bucket: i32) -> Result<bool> {
+        Ok(self.find(table_id, bucket).await?.transaction.is_some())
     }
 
     async fn find(&self, table_id: Uuid, bucket: i32) -> Result<Found> {

@@ -23,6 +23,7 @@ const TO: &str = "alluvium.to";
 const ROWS: &str = "alluvium.rows";
 const FILTERED: &str = "alluvium.filtered";
 const DEAD: &str = "alluvium.dead";
+const DROPPED: &str = "alluvium.dropped";
 const TRANSFORMS: &str = "alluvium.transforms";
 
 /// The column that tells writers apart.
@@ -39,8 +40,11 @@ pub(crate) struct Progress {
     pub(crate) rows: u64,
     /// Rows that a transform filtered. Zero again when somebody else cleaned up the history.
     pub(crate) filtered: u64,
-    /// Rows that went to the dead letters. Zero again when somebody else cleaned up the history.
+    /// Rows that are dead letters. Zero again when somebody else cleaned up the history.
     pub(crate) dead: u64,
+    /// Rows that were dead letters and were dropped. Zero again when somebody else cleaned up the history.
+    #[serde(default)]
+    pub(crate) dropped: u64,
 }
 
 /// A transform as a round records it.
@@ -58,6 +62,9 @@ pub(crate) struct Round {
     pub(crate) bucket: i32,
     /// The first offset of the round: the progress before it.
     pub(crate) from: u64,
+    /// For a round that settles no new offsets but changes what became of old ones: the progress that it changes. It is
+    /// committed only where that is the progress still.
+    pub(crate) amends: Option<Progress>,
     /// The progress after it, counts since the first round.
     pub(crate) after: Progress,
     pub(crate) transforms: Vec<TransformRecord>,
@@ -75,6 +82,7 @@ impl Round {
             (ROWS, self.after.rows.to_string()),
             (FILTERED, self.after.filtered.to_string()),
             (DEAD, self.after.dead.to_string()),
+            (DROPPED, self.after.dropped.to_string()),
             (TRANSFORMS, transforms.to_string()),
         ]
         .into_iter()
@@ -116,6 +124,11 @@ pub(super) fn recorded(
         rows: number(ROWS)?,
         filtered: number(FILTERED)?,
         dead: number(DEAD)?,
+        // Commits before there was dropping do not have it.
+        dropped: match properties.contains_key(DROPPED) {
+            true => number(DROPPED)?,
+            false => 0,
+        },
     };
     let transaction = Some(transaction.uuid.clone());
     Ok(Some((

@@ -39,6 +39,10 @@ pub(crate) struct Written {
 }
 
 impl Written {
+    pub(super) fn fragments(&self) -> Vec<Fragment> {
+        self.fragments.clone()
+    }
+
     /// The one transaction that makes these rows visible and records the round.
     pub(super) fn transaction(&self, round: &Round) -> Transaction {
         let operation = Operation::Append {
@@ -247,7 +251,11 @@ impl Lake {
         if by.as_deref() == Some(transaction) {
             return Ok(Standing::Ours(progress));
         }
-        if progress.to == round.from {
+        let is_open = match round.amends {
+            Some(before) => progress == before,
+            None => progress.to == round.from,
+        };
+        if is_open {
             return Ok(Standing::Open);
         }
         if round.from < round.after.to && round.after.to <= progress.to {

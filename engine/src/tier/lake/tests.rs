@@ -81,6 +81,7 @@ fn plain(table_id: Uuid, bucket: i32, from: u64, to: u64) -> Round {
         table_id,
         bucket,
         from,
+        amends: None,
         after,
         transforms: vec![transform],
     }
@@ -141,8 +142,7 @@ async fn progress_survives_reopening_after_each_of_two_rounds() {
         let after = Progress {
             to,
             rows: to,
-            filtered: 0,
-            dead: 0,
+            ..Progress::default()
         };
         assert_eq!(
             append(&mut lake, table, 0, from, to).await.unwrap(),
@@ -201,6 +201,7 @@ async fn a_round_without_rows_advances_the_progress() {
         rows: 0,
         filtered: 5,
         dead: 2,
+        dropped: 0,
     };
     let round = Round {
         after,
@@ -269,8 +270,7 @@ async fn without_its_history_a_bucket_goes_on_after_its_last_row() {
         Progress {
             to: 20,
             rows: 20,
-            filtered: 0,
-            dead: 0
+            ..Progress::default()
         }
     );
     assert_eq!(lake.progress(table, 4).await.unwrap(), Progress::default());

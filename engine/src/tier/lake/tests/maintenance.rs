@@ -64,6 +64,7 @@ async fn after_cleanup_all_counts_are_known_though_no_round_is_left_in_the_histo
         rows: 3,
         filtered: 6,
         dead: 1,
+        dropped: 0,
     };
     let nothing = lake.write(stream::iter([])).await.unwrap();
     lake.commit(nothing, &last).await.unwrap();
@@ -96,6 +97,7 @@ async fn when_somebody_else_cleans_up_after_a_checkpoint_the_rows_beyond_it_are_
         rows: 3,
         filtered: 2,
         dead: 0,
+        dropped: 0,
     };
     let nothing = lake.write(stream::iter([])).await.unwrap();
     lake.commit(nothing, &filtered).await.unwrap();

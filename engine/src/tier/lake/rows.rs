@@ -1,0 +1,42 @@
+//! Rows of a lake, read as they are needed.
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+
+use arrow_array::RecordBatch;
+
+use super::{Lake, error};
+use crate::Result;
+
+/// Rows that are read at a time: they may be large.
+const BATCH_ROWS: usize = 256;
+/// Batches that are read ahead.
+const READ_AHEAD: usize = 2;
+
+impl Lake {
+    /// The rows that match a filter, in no order and in bounded memory; all columns, or some.
+    pub(crate) fn rows(
+        &self,
+        filter: String,
+        columns: Option<&'static [&'static str]>,
+    ) -> impl Future<Output = Result<BoxStream<'static, Result<RecordBatch>>>> + use<> {
+        let (dataset, place) = (self.dataset.clone(), self.place.clone());
+        async move {
+            let read = async || {
+                let mut scan = dataset.scan();
+                if let Some(columns) = columns {
+                    scan.project(columns)?;
+                }
+                scan.filter(&filter)?
+                    .batch_size(BATCH_ROWS)
+                    .batch_readahead(READ_AHEAD)
+                    .fragment_readahead(1);
+                scan.try_into_stream().await
+            };
+            let batches = read().await.map_err(error("read", &place))?;
+            Ok(batches
+                .map(move |batch| batch.map_err(error("read", &place)))
+                .boxed())
+        }
+    }
+}

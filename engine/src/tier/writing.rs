@@ -1,0 +1,89 @@
+//! Rows on their way into a lake: written to its files while they are made, then committed.
+
+use arrow_array::RecordBatch;
+use tokio::sync::mpsc;
+
+use crate::catalog::PinnedTransform;
+use crate::crash::crash_point;
+use crate::error::{Error, Result};
+use crate::executor::Executor;
+use crate::tier::context::TierContext;
+use crate::tier::lake::{Lake, Outcome, Progress, Round, TransformRecord, Written};
+
+/// Batches on their way to the lake's writer: what bounds the memory of a round.
+const BATCHES_IN_FLIGHT: usize = 2;
+
+/// Writes to a lake's files what `make` hands to its sink, which says whether more is wanted; nothing is committed.
+/// When making or writing fails no file is left.
+pub(crate) fn streamed<T>(
+    executor: &Executor,
+    mut lake: Lake,
+    make: impl FnOnce(&mut dyn FnMut(RecordBatch) -> bool) -> Result<T>,
+) -> Result<(Lake, T, Written)> {
+    let (sender, mut receiver) = mpsc::channel(BATCHES_IN_FLIGHT);
+    let writing = executor.start(async move {
+        let batches = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
+        let written = lake.write(batches).await;
+        (lake, written)
+    });
+    let made = make(&mut |batch| sender.blocking_send(Ok(batch)).is_ok());
+    crash_point("round: rows made");
+    if let Err(error) = &made {
+        // The writer must not take a stream that broke off for one that ended.
+        let broken = Error::Tiering {
+            reason: error.to_string(),
+        };
+        let _ = sender.blocking_send(Err(broken));
+    }
+    drop(sender);
+    let (lake, written) = writing.wait()?;
+    crash_point("round: rows written");
+    Ok((lake, made?, written?))
+}
+
+/// Fails when a writer lost rows.
+pub(crate) fn check_written(made: u64, written: &Written) -> Result<()> {
+    match made == written.rows {
+        true => Ok(()),
+        false => Err(Error::Tiering {
+            reason: format!(
+                "{made} rows were made and {} written; nothing was committed",
+                written.rows
+            ),
+        }),
+    }
+}
+
+/// Commits what was written, or fails when somebody else was faster.
+pub(crate) fn commit(
+    context: &TierContext,
+    mut lake: Lake,
+    written: Written,
+    round: Round,
+) -> Result<(Lake, Progress)> {
+    let (lake, outcome) = context.executor.run(async move {
+        let outcome = lake.commit(written, &round).await;
+        (lake, outcome)
+    })?;
+    match outcome? {
+        Outcome::Committed(progress) => Ok((lake, progress)),
+        // This process holds the store's lock, so only a copy of the store can have been faster.
+        Outcome::AlreadyCommitted(progress) => Err(Error::LakeMismatch {
+            uri: lake.uri().to_owned(),
+            reason: format!(
+                "another engine committed this table's rows up to offset {}; give a copy of a store a bucket of its own",
+                progress.to
+            ),
+        }),
+    }
+}
+
+/// Transforms, as a commit records them.
+pub(crate) fn records_of(transforms: &[PinnedTransform]) -> Vec<TransformRecord> {
+    let record = |pinned: &PinnedTransform| TransformRecord {
+        name: pinned.spec.name.clone(),
+        plugin: pinned.spec.plugin.clone(),
+        sha256: pinned.plugin_sha256.clone(),
+    };
+    transforms.iter().map(record).collect()
+}

@@ -142,6 +142,8 @@ pub use store::Store;
 pub use table::{Flush, Table, Ticket};
 #[cfg(feature = "lake")]
 pub use tier::maintainer::MaintenanceStatus;
+#[cfg(feature = "lake")]
+pub use tier::metrics::TierSnapshot;
 #[cfg(feature = "transforms")]
 pub use transform::{Limits, OnError, TransformSpec};
 #[cfg(feature = "lake")]

@@ -1,4 +1,4 @@
-//! What a log counts: for [`LogSnapshot`], and for the recorder of the `metrics` facade.
+//! What a log counts: for [`LogSnapshot`], and for the recorder of the `metrics` facade. Tiering counts by the same means.
 
 mod facade;
 mod histogram;
@@ -12,7 +12,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use facade::Facade;
-use histogram::Histogram;
+pub(crate) use facade::Handles;
+pub(crate) use histogram::Histogram;
 pub use histogram::LatencySnapshot;
 
 /// What a table's log has done since it was opened.

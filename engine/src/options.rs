@@ -214,6 +214,7 @@ pub struct StoreOptions {
     pub(crate) read_only: bool,
     pub(crate) create: bool,
     pub(crate) tiering: bool,
+    pub(crate) tiering_memory: u64,
     pub(crate) plugin_dirs: Vec<PathBuf>,
 }
 
@@ -223,6 +224,7 @@ impl Default for StoreOptions {
             read_only: false,
             create: true,
             tiering: true,
+            tiering_memory: 256 << 20,
             plugin_dirs: Vec::new(),
         }
     }
@@ -251,6 +253,14 @@ impl StoreOptions {
     /// [`Table::flush_to_lake`](crate::Table::flush_to_lake) asks. Default: true.
     pub fn tiering(mut self, tiering: bool) -> Self {
         self.tiering = tiering;
+        self
+    }
+
+    /// About how many bytes the rounds of all tables may hold in memory together, whatever their backlogs: a round that
+    /// does not fit waits for others to end. One round takes 8 MiB for each column of its lake and 20 MiB besides, 50 MiB
+    /// more on an object store; one always runs. Default: 256 MiB.
+    pub fn tiering_memory(mut self, bytes: u64) -> Self {
+        self.tiering_memory = bytes;
         self
     }
 

@@ -5,10 +5,10 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::index::{IndexSpec, IndexStatus};
 use crate::log::Durability;
-use crate::log::now_us;
 use crate::table::TableInner;
 use crate::tier::dead_letters::dataset::options_of;
 use crate::tier::maintainer::MaintenanceStatus;
+use crate::tier::metrics::TierSnapshot;
 
 /// How many of a table's rows are where, and how its tiering fares.
 #[derive(Debug, Clone, Serialize)]
@@ -68,6 +68,8 @@ pub struct TableStatus {
     pub indices: Vec<IndexStatus>,
     /// How the lake is kept: what maintenance did and last saw.
     pub maintenance: MaintenanceStatus,
+    /// What tiering did since the store was opened.
+    pub tiering: TierSnapshot,
     /// What an acknowledged append survives.
     pub durability: Durability,
     /// The transforms that rows go through.
@@ -101,7 +103,7 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
     let committed = table.raw.committed();
     // A reader's snapshot of the log may be older than the lake.
     let lag_from = rows_tiered.max(table.raw.first_offset()).min(committed);
-    let lag_us = age_us(table, lag_from)?;
+    let lag_seconds = table.lag(lag_from).1?.as_secs_f64();
     let staged = table.pipeline.log();
     let rows_staged = staged.as_ref().map_or(committed, |log| {
         log.committed().max(rows_tiered).min(committed)
@@ -135,14 +137,14 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
         rows_committed: committed.max(rows_tiered),
         rows_staged,
         transform_lag_rows: committed.saturating_sub(rows_staged),
-        transform_lag_seconds: age_us(table, rows_staged)? as f64 / 1e6,
+        transform_lag_seconds: table.lag(rows_staged).1?.as_secs_f64(),
         transform_error: table.pipeline.last_error(),
         staged_bytes: staged.map_or(0, |log| log.size().1),
         rows_durable: table.raw.durable().max(rows_tiered),
         rows_tiered,
         lag_rows: committed.saturating_sub(rows_tiered),
         lag_bytes: table.raw.bytes_from(lag_from),
-        lag_seconds: lag_us as f64 / 1e6,
+        lag_seconds,
         segments,
         log_bytes,
         spare_segments: table.raw.spares(),
@@ -163,6 +165,7 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
             .map(|spec| seen(spec, &maintenance))
             .collect(),
         maintenance,
+        tiering: table.tierer.metrics.snapshot(),
         durability: context.settings.durability,
         transforms: shape.transforms().iter().map(transform).collect(),
     })
@@ -176,11 +179,4 @@ fn seen(spec: &IndexSpec, maintenance: &MaintenanceStatus) -> IndexStatus {
         .find(|index| index.name == spec.name);
     seen.cloned()
         .unwrap_or_else(|| spec.status(maintenance.lake_rows))
-}
-
-/// The age of the row at an offset; 0 when it isn't there yet.
-fn age_us(table: &TableInner, offset: u64) -> Result<i64> {
-    let from = offset.max(table.raw.first_offset());
-    let oldest = table.raw.read_from(from).next_frame()?;
-    Ok(oldest.map_or(0, |f| now_us().saturating_sub(f.header.timestamp_us).max(0)))
 }

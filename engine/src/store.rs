@@ -88,7 +88,7 @@ impl Store {
             .then(|| StoreLock::acquire(&path))
             .transpose()?;
         let scheduler = (!options.read_only)
-            .then(|| Scheduler::start(&path, options.tiering))
+            .then(|| Scheduler::start(&path, options.tiering, options.tiering_memory))
             .transpose()?;
         let store = Self {
             inner: Arc::new(Inner {

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use arrow_buffer::Buffer;
-use memmap2::{Mmap, MmapOptions};
+use memmap2::{Mmap, MmapOptions, UncheckedAdvice};
 
 use crate::error::{Error, Result};
 
@@ -45,6 +45,28 @@ impl Mapping {
     pub(crate) fn bytes(&self, range: Range<u64>) -> Option<&[u8]> {
         let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
         self.map.get(range)
+    }
+
+    /// Takes the pages of a range of positions out of this process's resident memory. They stay in the kernel's page cache,
+    /// and whoever looks at them again has them again.
+    pub(crate) fn give_back(&self, range: Range<u64>) {
+        let range = usize::try_from(range.start).unwrap_or(usize::MAX)
+            ..usize::try_from(range.end)
+                .unwrap_or(usize::MAX)
+                .min(self.map.len());
+        if range.is_empty() {
+            return;
+        }
+        // SAFETY: the map is of a file, read-only and shared: MADV_DONTNEED only forgets translations, and a later access
+        // finds the same bytes in the file. The range is within the map.
+        let advised = unsafe {
+            let advice = UncheckedAdvice::DontNeed;
+            self.map
+                .unchecked_advise_range(advice, range.start, range.len())
+        };
+        if let Err(error) = advised {
+            tracing::debug!(%error, "pages of a segment stay resident");
+        }
     }
 
     /// An Arrow buffer over a range of positions, which shares the map's memory.

@@ -55,12 +55,17 @@ impl Frame {
     }
 }
 
+/// How many bytes a passing reader reads before it gives their pages back.
+const GIVE_BACK_BYTES: u64 = 8 << 20;
+
 /// A position in a log; [`LogReader::next_frame`] moves it on.
 #[derive(Debug)]
 pub(crate) struct LogReader {
     shared: Arc<Shared>,
     next_offset: u64,
     cursor: Option<(Arc<Segment>, u64)>,
+    /// Up to where in the cursor's segment pages were given back; `None` for a reader that keeps them.
+    given_back: Option<u64>,
 }
 
 impl LogReader {
@@ -69,6 +74,29 @@ impl LogReader {
             shared,
             next_offset: from,
             cursor: None,
+            given_back: None,
+        }
+    }
+
+    /// The same, for one who reads a whole backlog: what is behind it does not stay in the process's resident memory.
+    pub(crate) fn passing(mut self) -> Self {
+        self.given_back = Some(0);
+        self
+    }
+
+    /// Gives back the pages before the frame that is read next.
+    fn give_back(&mut self, segment: &Segment, position: u64) {
+        let Some(from) = self.given_back else { return };
+        match &self.cursor {
+            Some((before, end)) if before.header.sequence != segment.header.sequence => {
+                before.map.give_back(from..*end);
+                self.given_back = Some(0);
+            }
+            Some(_) if position >= from + GIVE_BACK_BYTES => {
+                segment.map.give_back(from..position);
+                self.given_back = Some(position);
+            }
+            _ => {}
         }
     }
 
@@ -78,6 +106,7 @@ impl LogReader {
     pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>> {
         while self.next_offset < self.shared.committed() {
             let (segment, position) = self.locate()?;
+            self.give_back(&segment, position);
             let header = segment.frame_header(position).ok_or_else(|| {
                 let reason = format!("no valid frame for offset {}", self.next_offset);
                 segment.corrupt(position, reason)

@@ -20,25 +20,47 @@ pub(super) struct Facade {
     pub(super) backlog: Gauge,
 }
 
+/// Takes handles of metrics that have the same labels. They are described each time, as nobody knows whether an earlier one
+/// found this recorder.
+pub(crate) struct Handles {
+    labels: Vec<Label>,
+}
+
+impl Handles {
+    pub(crate) fn new(labels: Vec<Label>) -> Self {
+        Self { labels }
+    }
+
+    pub(crate) fn count(
+        &self,
+        name: &'static str,
+        unit: Unit,
+        description: &'static str,
+    ) -> Counter {
+        describe_counter!(name, unit, description);
+        counter!(name, self.labels.clone())
+    }
+
+    pub(crate) fn time(&self, name: &'static str, description: &'static str) -> Histogram {
+        describe_histogram!(name, Unit::Seconds, description);
+        histogram!(name, self.labels.clone())
+    }
+
+    pub(crate) fn level(&self, name: &'static str, unit: Unit, description: &'static str) -> Gauge {
+        describe_gauge!(name, unit, description);
+        gauge!(name, self.labels.clone())
+    }
+}
+
 impl Facade {
-    /// Describes the metrics each time, as no log knows whether an earlier one found this recorder.
     pub(super) fn new(table: &str, log: &'static str) -> Self {
-        let labels = vec![
+        let handles = Handles::new(vec![
             Label::new("table", table.to_owned()),
             Label::from_static_parts("log", log),
-        ];
-        let count = |name: &'static str, unit: Unit, description: &'static str| {
-            describe_counter!(name, unit, description);
-            counter!(name, labels.clone())
-        };
-        let time = |name: &'static str, description: &'static str| {
-            describe_histogram!(name, Unit::Seconds, description);
-            histogram!(name, labels.clone())
-        };
-        let level = |name: &'static str, unit: Unit, description: &'static str| {
-            describe_gauge!(name, unit, description);
-            gauge!(name, labels.clone())
-        };
+        ]);
+        let count = |name, unit, description| handles.count(name, unit, description);
+        let time = |name, description| handles.time(name, description);
+        let level = |name, unit, description| handles.level(name, unit, description);
         Self {
             appended_rows: count(
                 "alluvium_appended_rows_total",

@@ -42,14 +42,14 @@ pub struct LatencySnapshot {
 }
 
 /// Counts durations by their length, in nanoseconds.
-pub(super) struct Histogram {
+pub(crate) struct Histogram {
     sum: AtomicU64,
     max: AtomicU64,
     buckets: Box<[AtomicU64]>,
 }
 
 impl Histogram {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             sum: AtomicU64::new(0),
             max: AtomicU64::new(0),
@@ -57,7 +57,7 @@ impl Histogram {
         }
     }
 
-    pub(super) fn record(&self, latency: Duration) {
+    pub(crate) fn record(&self, latency: Duration) {
         let nanos = u64::try_from(latency.as_nanos()).map_or(HIGHEST, |nanos| nanos.min(HIGHEST));
         // Rarely true: the plain load spares most calls an atomic exchange.
         if nanos > self.max.load(Relaxed) {
@@ -70,7 +70,7 @@ impl Histogram {
     }
 
     /// What was recorded. What other threads record meanwhile may be in some of its numbers and not in others.
-    pub(super) fn snapshot(&self) -> LatencySnapshot {
+    pub(crate) fn snapshot(&self) -> LatencySnapshot {
         let counts: Vec<u64> = self.buckets.iter().map(|n| n.load(Relaxed)).collect();
         let count = counts.iter().sum();
         if count == 0 {

@@ -49,7 +49,7 @@ struct Part {
 impl RawRows {
     pub(crate) fn new(raw: &Log, schema: SchemaRef, from: u64) -> Self {
         Self {
-            reader: raw.read_from(from),
+            reader: raw.read_from(from).passing(),
             decoder: Decoder::new(schema),
             at: from,
             parts: VecDeque::new(),

@@ -17,7 +17,9 @@ use crate::error::{Error, Result};
 use crate::index::IndexStatus;
 use crate::log::now_us;
 use crate::tier::context::TierContext;
+use crate::tier::dead_letters::dataset::options_of;
 use crate::tier::lake::{Cleaned, Compacted, Lake};
+use crate::tier::metrics::TierMetrics;
 
 /// The file that keeps the last pass for other processes.
 const REPORT_FILE: &str = "maintenance.json";
@@ -84,13 +86,20 @@ pub(crate) struct Maintainer {
 struct State {
     status: MaintenanceStatus,
     /// Kept between passes, as it has read much of the lake's metadata.
-    lake: Option<Lake>,
+    lakes: Lakes,
     /// The lake's version after the last pass.
     seen: Option<u64>,
     looked_at: Option<Instant>,
     cleaned_at: Option<Instant>,
     backoff: Backoff,
     is_running: bool,
+}
+
+/// The lake, and the dataset of the dead letters.
+#[derive(Debug, Default)]
+struct Lakes {
+    rows: Option<Lake>,
+    dead_letters: Option<Lake>,
 }
 
 /// A pass under way.
@@ -157,10 +166,13 @@ impl Maintainer {
     }
 
     /// Runs the pass that was claimed; its failure is logged, kept in the status, and tried again later.
-    pub(crate) fn run(&self, context: &Arc<TierContext>) {
-        if let Err(error) = self.pass(context, false) {
-            let lake = context.lake.shown_uri();
-            tracing::warn!(%lake, %error, "maintenance failed; it is tried again");
+    pub(crate) fn run(&self, context: &Arc<TierContext>, metrics: &TierMetrics) {
+        match self.pass(context, false) {
+            Ok(status) => metrics.maintained(&status),
+            Err(error) => {
+                let lake = context.lake.shown_uri();
+                tracing::warn!(%lake, %error, "maintenance failed; it is tried again");
+            }
         }
     }
 
@@ -184,7 +196,7 @@ impl Maintainer {
     fn pass(&self, context: &Arc<TierContext>, is_asked_for: bool) -> Result<MaintenanceStatus> {
         let between = context.settings.maintenance.keep_versions_for / 10;
         let between = between.clamp(CLEAN_BETWEEN.0, CLEAN_BETWEEN.1);
-        let (lake, pass) = {
+        let (lakes, pass) = {
             let mut state = self.state.lock();
             let cleaned = state.cleaned_at.map_or(Duration::MAX, |at| at.elapsed());
             let pass = Pass {
@@ -192,11 +204,11 @@ impl Maintainer {
                 status: state.status.clone(),
                 cleans: is_asked_for || cleaned >= between,
             };
-            (state.lake.take(), pass)
+            (std::mem::take(&mut state.lakes), pass)
         };
         let cleans = pass.cleans;
         let stop = self.stop.subscribe();
-        let work = || context.executor.run(until_stopped(pass.run(lake), stop))?;
+        let work = || context.executor.run(until_stopped(pass.run(lakes), stop))?;
         // Nothing here should panic; should a library do so, the table must not count as being maintained for ever.
         let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
             Err(Error::Tiering {
@@ -209,7 +221,7 @@ impl Maintainer {
     fn ended(
         &self,
         context: &TierContext,
-        result: Result<Option<(Lake, MaintenanceStatus)>>,
+        result: Result<Option<(Lakes, MaintenanceStatus)>>,
         cleaned: bool,
     ) -> Result<MaintenanceStatus> {
         let mut state = self.state.lock();
@@ -217,9 +229,9 @@ impl Maintainer {
         state.looked_at = Some(Instant::now());
         let ended = match result {
             Ok(None) => Ok(()),
-            Ok(Some((lake, status))) => {
-                state.seen = Some(lake.version());
-                state.lake = Some(lake);
+            Ok(Some((lakes, status))) => {
+                state.seen = lakes.rows.as_ref().map(Lake::version);
+                state.lakes = lakes;
                 state.status = status;
                 state.backoff.succeeded();
                 if cleaned {
@@ -252,7 +264,7 @@ impl Maintainer {
         while state.is_running {
             self.changed.wait(&mut state);
         }
-        state.lake = None;
+        state.lakes = Lakes::default();
     }
 }
 
@@ -269,18 +281,27 @@ async fn until_stopped<T>(
 
 impl Pass {
     /// Merges, indexes, cleans; `None` when there is no lake yet.
-    async fn run(mut self, lake: Option<Lake>) -> Result<Option<(Lake, MaintenanceStatus)>> {
-        let opened = match lake {
+    async fn run(mut self, lakes: Lakes) -> Result<Option<(Lakes, MaintenanceStatus)>> {
+        let opened = match lakes.rows {
             Some(lake) => Some(lake),
             None => Lake::open(&self.context.lake).await?,
         };
         let Some(mut lake) = opened else {
             return Ok(None);
         };
+        if self.cleans {
+            self.status.orphan_bytes = 0;
+        }
         self.compact(&mut lake).await?;
         self.index(&mut lake).await?;
-        if self.cleans {
-            self.clean(&mut lake).await?;
+        self.clean(&mut lake).await?;
+        let mut dead_letters = lakes.dead_letters;
+        if dead_letters.is_none() && self.context.read_report().dead > 0 {
+            dead_letters = Lake::open(&options_of(&self.context.lake)).await?;
+        }
+        if let Some(dataset) = &mut dead_letters {
+            self.compact(dataset).await?;
+            self.clean(dataset).await?;
         }
         lake.refresh().await?;
         let (fragments, rows, bytes) = lake.size();
@@ -288,7 +309,8 @@ impl Pass {
         self.status.lake_rows = rows;
         self.status.lake_bytes = bytes;
         self.status.last_error = None;
-        Ok(Some((lake, self.status)))
+        let rows = Some(lake);
+        Ok(Some((Lakes { rows, dead_letters }, self.status)))
     }
 
     async fn compact(&mut self, lake: &mut Lake) -> Result<()> {
@@ -320,6 +342,9 @@ impl Pass {
     }
 
     async fn clean(&mut self, lake: &mut Lake) -> Result<()> {
+        if !self.cleans {
+            return Ok(());
+        }
         let Cleaned {
             versions,
             bytes,
@@ -327,7 +352,7 @@ impl Pass {
         } = lake.clean(&self.context.settings.maintenance).await?;
         self.status.versions_removed += versions;
         self.status.bytes_removed += bytes;
-        self.status.orphan_bytes = orphan_bytes;
+        self.status.orphan_bytes += orphan_bytes;
         Ok(())
     }
 }

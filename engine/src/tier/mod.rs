@@ -4,10 +4,12 @@
 //! it settles, so the lake itself says where to go on (I1); a log segment is released only when the lake's
 //! files are durable (I2).
 
+pub(crate) mod budget;
 pub(crate) mod context;
 pub(crate) mod dead_letters;
 pub(crate) mod lake;
 pub(crate) mod maintainer;
+pub(crate) mod metrics;
 pub(crate) mod round;
 pub(crate) mod scheduler;
 pub(crate) mod tierer;

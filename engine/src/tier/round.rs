@@ -103,7 +103,7 @@ impl RoundInput<'_> {
     ) -> Result<Settled> {
         let mut after = before;
         let mut raw = RawRows::new(self.raw, Arc::clone(self.schema), before.to);
-        let mut reader = staged.read_from(before.to);
+        let mut reader = staged.read_from(before.to).passing();
         let mut generation = None;
         while after.to < until && gathered.wants_more {
             let Some(frame) = reader.next_frame()? else {

@@ -4,15 +4,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{Error, Result};
 use crate::table::TableInner;
+use crate::tier::budget::{Budget, Share};
 
 /// How often tables are looked at when nobody asks.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often the metrics of lags are set.
+const BETWEEN_LAGS: Duration = Duration::from_secs(1);
 
 /// Begins the rounds of a store's tables.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ struct Work {
     tables: Mutex<Tables>,
     wake: Condvar,
     in_background: bool,
+    budget: Arc<Budget>,
     /// One table is maintained at a time, which bounds what that takes.
     is_maintaining: AtomicBool,
 }
@@ -38,12 +43,14 @@ struct Tables {
 }
 
 impl Scheduler {
-    /// Starts the thread. Without `in_background` only the rounds that are asked for are run.
-    pub(crate) fn start(store: &std::path::Path, in_background: bool) -> Result<Self> {
+    /// Starts the thread. Without `in_background` only the rounds that are asked for are run. Rounds that run at once share
+    /// `memory` bytes.
+    pub(crate) fn start(store: &std::path::Path, in_background: bool, memory: u64) -> Result<Self> {
         let work = Arc::new(Work {
             tables: Mutex::default(),
             wake: Condvar::new(),
             in_background,
+            budget: Arc::new(Budget::new(memory)),
             is_maintaining: AtomicBool::new(false),
         });
         let runner = Arc::clone(&work);
@@ -89,15 +96,23 @@ impl Scheduler {
 
 impl Work {
     fn run(self: &Arc<Self>) {
+        let mut lags_told: Option<Instant> = None;
         while let Some(tables) = self.next_look() {
+            if lags_told.is_none_or(|at| at.elapsed() >= BETWEEN_LAGS) {
+                tables.iter().for_each(|table| tell_lag(table));
+                lags_told = Some(Instant::now());
+            }
             for table in tables {
                 // What is kept for its age grows too old without anything being tiered.
                 if let Err(error) = table.raw.release_tiered() {
                     tracing::warn!(table = table.name, %error, "cannot release a segment");
                 }
                 self.begin_maintenance(&table);
+                let Some(share) = self.budget.take(table.tierer.round_memory()) else {
+                    continue;
+                };
                 if table.tierer.claim(&table.raw, self.in_background) {
-                    self.begin_round(table);
+                    self.begin_round(table, share);
                 }
             }
         }
@@ -109,6 +124,10 @@ impl Work {
             self.wake.wait_for(&mut tables, TICK);
         }
         tables.was_asked = false;
+        // Another is the first each time, so that all get their share of the memory.
+        if !tables.all.is_empty() {
+            tables.all.rotate_left(1);
+        }
         (!tables.stop).then(|| tables.all.clone())
     }
 
@@ -123,7 +142,8 @@ impl Work {
             let spawned = std::thread::Builder::new()
                 .name(format!("maintain-{}", table.name))
                 .spawn(move || {
-                    runner.maintainer.run(&runner.tierer.context);
+                    let tierer = &runner.tierer;
+                    runner.maintainer.run(&tierer.context, &tierer.metrics);
                     work.is_maintaining.store(false, Ordering::Release);
                 });
             spawned.is_ok() || {
@@ -136,15 +156,23 @@ impl Work {
         }
     }
 
-    fn begin_round(&self, table: Arc<TableInner>) {
+    fn begin_round(&self, table: Arc<TableInner>, share: Share) {
         let name = format!("tier-{}", table.name);
         let runner = Arc::clone(&table);
-        let spawned = std::thread::Builder::new()
-            .name(name)
-            .spawn(move || runner.tierer.drain(&runner.raw, &runner.pipeline));
+        let spawned = std::thread::Builder::new().name(name).spawn(move || {
+            runner.tierer.drain(&runner.raw, &runner.pipeline);
+            drop(share);
+        });
         if let Err(error) = spawned {
             tracing::warn!(%error, "no thread for a round; it is run on the tiering thread");
             table.tierer.drain(&table.raw, &table.pipeline);
         }
     }
+}
+
+/// Sets the metrics of what is not tiered. What can't be read is not told.
+fn tell_lag(table: &TableInner) {
+    let tiered = table.tierer.report().tiered;
+    let (rows, age) = table.lag(tiered);
+    table.tierer.metrics.lag(rows, age.unwrap_or_default());
 }

@@ -16,8 +16,14 @@ use crate::tier::context::{TierContext, TierReport};
 use crate::tier::dead_letters::DeadLetters;
 use crate::tier::dead_letters::resolution::Resolution;
 use crate::tier::lake::{Lake, Progress, Round};
+use crate::tier::metrics::TierMetrics;
 use crate::tier::round::{RoundInput, Settled};
 use crate::tier::writing::{check_written, commit, records_of, streamed};
+
+/// What a round holds: gathered batches, of each column what is not a page yet, and parts on their way to an object store.
+const BATCHES_BYTES: u64 = 5 * (4 << 20);
+const PAGE_BYTES: u64 = 8 << 20;
+const UPLOAD_BYTES: u64 = 50 << 20;
 
 /// At most this many bytes of log become one commit, so that a backlog is settled in steps.
 const ROUND_BYTES_MAX: u64 = 1 << 30;
@@ -26,6 +32,7 @@ const ROUND_BYTES_MAX: u64 = 1 << 30;
 #[derive(Debug)]
 pub(crate) struct Tierer {
     pub(crate) context: Arc<TierContext>,
+    pub(crate) metrics: TierMetrics,
     open: Mutex<Option<Open>>,
     state: Mutex<State>,
     changed: Condvar,
@@ -65,12 +72,14 @@ struct State {
 }
 
 impl Tierer {
-    pub(crate) fn new(context: TierContext) -> Self {
+    /// `table` is the label of its metrics.
+    pub(crate) fn new(table: &str, context: TierContext) -> Self {
         let report = context.read_report();
         let is_unsettled = report.dead > 0 && report.dead_letters_to < report.tiered
             || Resolution::is_there(&context.directory);
         Self {
             context: Arc::new(context),
+            metrics: TierMetrics::new(table),
             open: Mutex::new(None),
             state: Mutex::new(State {
                 report,
@@ -95,6 +104,18 @@ impl Tierer {
             }
         }
         self.context.lake_progress()
+    }
+
+    /// About what a round holds in memory, in bytes: batches on their way, a page of each column that is being encoded, and
+    /// on an object store the parts that are being uploaded.
+    pub(crate) fn round_memory(&self) -> u64 {
+        let columns = self.context.shape().lake_schema.fields().len() as u64;
+        let uploads = if self.context.lake.is_remote() {
+            UPLOAD_BYTES
+        } else {
+            0
+        };
+        BATCHES_BYTES + columns * PAGE_BYTES + uploads
     }
 
     /// Whether a round should begin now; claims it, so that the caller must run it.
@@ -139,6 +160,7 @@ impl Tierer {
         state.is_running = false;
         if let Err(error) = result {
             tracing::warn!(lake = %self.context.lake.uri, %error, "a round failed; the log keeps the rows");
+            self.metrics.failed();
             state.failures_total += 1;
             state.backoff.failed();
             state.report.last_error = Some(error.to_string());
@@ -418,6 +440,7 @@ impl Tierer {
             bucket: self.context.settings.bucket,
             dead: &dead.log,
         };
+        let begun = Instant::now();
         let (lake, settled, written) = streamed(&self.context.executor, lake, |sink| {
             let settled = input.run(progress, until, &|| self.is_closed(), sink)?;
             // The lake must not be ahead of what the log has after power loss.
@@ -434,7 +457,12 @@ impl Tierer {
             after,
             transforms: records_of(shape.transforms_of(generation)),
         };
+        let made = Instant::now();
+        let from = progress.to;
         let (lake, progress) = commit(&self.context, lake, written, round)?;
+        let rows = progress.to - from;
+        self.metrics
+            .committed(rows, begun.elapsed(), made.elapsed());
         Ok(Open {
             lake,
             dead,

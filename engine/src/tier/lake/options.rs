@@ -34,6 +34,11 @@ impl fmt::Debug for LakeOptions {
 }
 
 impl LakeOptions {
+    /// Whether the lake is on an object store.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.uri.contains("://") && !self.uri.starts_with("file:")
+    }
+
     /// Where the lake is, as people may see it: without credentials.
     pub(crate) fn shown_uri(&self) -> String {
         shown(&self.uri)

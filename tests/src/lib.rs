@@ -77,7 +77,7 @@ impl Store {
         self.directory.path().join("store")
     }
 
-    /// The command with a subcommand (of one word or two) and the store, ready for more arguments.
+    /// The command with a subcommand and the store, ready for more arguments.
     pub fn command(&self, subcommand: &str) -> Command {
         let mut run = Command::new(command());
         run.envs(self.environment.iter().map(|(n, v)| (n, v)));

@@ -267,7 +267,7 @@ pub(crate) fn read(table: &TableInner, columns: &str) -> Result<DeadLetterRows> 
         Some(to) => (Some(settled(context, columns, to)?), to),
         None => {
             let count = |rows: Range<u64>| {
-                let letters = letters()?.map(|letters| letters.from(rows.start));
+                let letters = letters()?.map(|letters| letters.starting_at(rows.start));
                 let letters = letters.into_iter().flatten();
                 letters.map(|batch| Ok(batch?.num_rows() as u64)).sum()
             };
@@ -277,7 +277,7 @@ pub(crate) fn read(table: &TableInner, columns: &str) -> Result<DeadLetterRows> 
     Ok(DeadLetterRows {
         schema: letter_schema(schema),
         settled,
-        rest: rest.map(|letters| letters.from(from)),
+        rest: rest.map(|letters| letters.starting_at(from)),
         resolved: resolved.map_or_else(HashSet::new, |r| r.offsets.into_iter().collect()),
     })
 }

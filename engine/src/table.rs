@@ -311,7 +311,8 @@ impl Table {
     /// # Errors
     ///
     /// [`Error::Tiering`] with the reason when a round fails. The log keeps the rows, and tiering goes on
-    /// trying in the background.
+    /// trying in the background. Dead letters that cannot be settled in their dataset are no error here:
+    /// [`TableStatus::dead_letters_error`] tells.
     pub fn flush_to_lake(&self) -> Result<u64> {
         self.start_flush()?.wait()
     }

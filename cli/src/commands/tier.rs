@@ -8,7 +8,7 @@ use alluvium::Table;
 use super::{open_to_write, tables};
 use crate::args::Scope;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Output, rows, rows_bar, span};
+use crate::output::{Output, plain, rows, rows_bar, span};
 
 /// How often the progress bar looks at the table.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -76,8 +76,11 @@ fn drain(table: &Table) -> Outcome<String> {
     let version = after
         .lake_version
         .map_or_else(String::new, |version| format!(" (version {version})"));
+    let letters = after.dead_letters_error.map_or_else(String::new, |error| {
+        format!("; dead letters are not settled: {}", plain(&error))
+    });
     Ok(format!(
-        "{}: {} settled in {}; {} in {}{version}",
+        "{}: {} settled in {}; {} in {}{version}{letters}",
         table.name(),
         rows(after.rows_tiered.saturating_sub(before.rows_tiered)),
         span(start.elapsed()),

@@ -132,7 +132,7 @@ impl Letters {
     }
 
     /// The same without those of rows below an offset.
-    pub(crate) fn from(mut self, offset: u64) -> Self {
+    pub(crate) fn starting_at(mut self, offset: u64) -> Self {
         self.rows.start = offset;
         self
     }

@@ -109,7 +109,8 @@ impl DeadLetters {
             None => self.log.is_empty(),
         };
         if is_settled && self.resolved.is_none() {
-            return Ok(());
+            // A segment that was not sealed the last time may be by now.
+            return self.settled.map_or(Ok(()), |at| self.log.release(at));
         }
         let mut dataset = self.take_dataset(context, lake)?;
         if let Some(resolution) = &self.resolved {
@@ -276,7 +277,12 @@ pub(crate) fn start_of(
     count: impl Fn(Range<u64>) -> Result<u64>,
 ) -> Result<u64> {
     let report = context.read_report();
-    let dead = lake.dead.max(report.dead);
+    // Where the lake's history was cleaned up it says that there are none. Letters that are being resolved it has
+    // just counted, and the report has not.
+    let dead = match Resolution::is_there(&context.directory) {
+        true => lake.dead,
+        false => lake.dead.max(report.dead),
+    };
     for from in [0, report.dead_letters_to, lake.to] {
         if count(from..lake.to)? == dead {
             return Ok(from);

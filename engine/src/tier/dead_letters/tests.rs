@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, StringArray};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -11,6 +13,9 @@ use super::*;
 use crate::pipeline::tests::{Fixture, assert_sound, column, dead_offsets, rows};
 use crate::transform::guests::{ERR, guest, on_value, origin, record_guest};
 use crate::{DeadLetterFilter, OnError, Store, StoreOptions, Table, TransformSpec};
+
+mod crashed;
+mod meddled;
 
 /// The tables that are to end at a moment.
 static ENDS: Mutex<Vec<(Uuid, Moment)>> = Mutex::new(Vec::new());
@@ -80,15 +85,6 @@ fn counts(table: &Table) -> [u64; 3] {
     [status.dead_letters, status.filtered, status.dropped]
 }
 
-/// As another process sees it.
-fn assert_sound_from_outside(fixture: &Fixture) {
-    let store = StoreOptions::new()
-        .read_only(true)
-        .open(fixture.path())
-        .unwrap();
-    assert_sound(&store.table("t").unwrap());
-}
-
 fn all_but(end: i32, without: &[i32]) -> Vec<Option<i32>> {
     (0..end)
         .filter(|x| !without.contains(x))
@@ -136,25 +132,6 @@ fn a_table_without_dead_letters_has_no_dataset_of_them() {
 }
 
 #[test]
-fn what_is_settled_twice_over_a_crash_is_there_once() {
-    let fixture = Fixture::new();
-    let (store, table) = fixture.create(vec![picky(&fixture)]);
-    end_at(&table, Some(Moment::Settled));
-    let _ = table.append(&rows(0..20)).unwrap();
-    assert_eq!(table.flush_to_lake().unwrap(), 20, "the lake does not wait");
-    let told = table.status().unwrap().dead_letters_error.unwrap();
-    assert!(told.contains("the test ends"), "{told}");
-    assert_sound(&table);
-    end_at(&table, None);
-    let (_store, table) = reopened(&fixture, (store, table));
-    let _ = table.append(&rows(0..20)).unwrap();
-    table.flush_to_lake().unwrap();
-    assert_eq!(dead_offsets(&table), [5, 7, 13, 25, 27, 33]);
-    assert_eq!(table.status().unwrap().dead_letters_error, None);
-    assert_sound(&table);
-}
-
-#[test]
 fn a_retry_puts_what_succeeds_into_the_lake_and_keeps_the_rest_with_its_new_error() {
     let fixture = Fixture::new();
     let (store, table) = with_letters(&fixture);
@@ -187,70 +164,6 @@ fn a_retry_puts_what_succeeds_into_the_lake_and_keeps_the_rest_with_its_new_erro
     assert_eq!(column(&store, "y"), all_but(30, &[7]));
     assert_eq!(counts(&table), [0, 1, 0]);
     assert_sound(&table);
-}
-
-#[test]
-fn a_retry_that_crashes_anywhere_neither_doubles_nor_loses_a_row() {
-    for moment in [Moment::Begun, Moment::Committed, Moment::Gone] {
-        let fixture = Fixture::new();
-        let (store, table) = with_letters(&fixture);
-        table.replace_transforms(&[mended(&fixture)]).unwrap();
-        end_at(&table, Some(moment));
-        retry(&table).unwrap_err();
-        assert_sound_from_outside(&fixture);
-        end_at(&table, None);
-        let (store, table) = reopened(&fixture, (store, table));
-        assert_sound(&table);
-        // Rounds go on, and then it is retried again.
-        let _ = table.append(&rows(20..30)).unwrap();
-        table.flush_to_lake().unwrap();
-        assert_sound(&table);
-        retry(&table).unwrap();
-        assert_eq!(column(&store, "y").len(), 28, "{moment:?}");
-        assert_eq!(dead_offsets(&table), [13], "{moment:?}");
-        assert_eq!(counts(&table), [1, 1, 0], "{moment:?}");
-        assert_sound(&table);
-        assert!(!Resolution::is_there(&fixture.table_path()));
-    }
-}
-
-#[test]
-fn without_a_restart_a_failed_retry_is_brought_to_its_end_too() {
-    let fixture = Fixture::new();
-    let (store, table) = with_letters(&fixture);
-    table.replace_transforms(&[mended(&fixture)]).unwrap();
-    end_at(&table, Some(Moment::Committed));
-    retry(&table).unwrap_err();
-    assert_eq!(dead_offsets(&table), [13], "5 and 7 are none any more");
-    end_at(&table, None);
-    assert_eq!(retry(&table).unwrap(), [1, 0, 0, 1]);
-    assert_eq!(column(&store, "y"), all_but(20, &[7, 13]));
-    assert_sound(&table);
-}
-
-#[test]
-fn dropped_letters_are_gone_and_counted_also_over_a_crash() {
-    for moment in [
-        None,
-        Some(Moment::Begun),
-        Some(Moment::Committed),
-        Some(Moment::Gone),
-    ] {
-        let fixture = Fixture::new();
-        let (store, table) = with_letters(&fixture);
-        end_at(&table, moment);
-        let some = DeadLetterFilter::all().offsets(6..100);
-        let dropped = table.drop_dead_letters(&some);
-        assert_eq!(dropped.is_err(), moment.is_some());
-        assert_sound_from_outside(&fixture);
-        end_at(&table, None);
-        let (store, table) = reopened(&fixture, (store, table));
-        table.drop_dead_letters(&some).unwrap();
-        assert_eq!(dead_offsets(&table), [5]);
-        assert_eq!(counts(&table), [1, 0, 2], "{moment:?}");
-        assert_eq!(column(&store, "y"), all_but(20, &[5, 7, 13]));
-        assert_sound(&table);
-    }
 }
 
 #[test]
@@ -302,107 +215,60 @@ fn letters_that_must_not_fail_stay_as_they_are() {
 }
 
 #[test]
-fn letters_that_came_back_from_an_old_version_are_not_put_into_the_lake_again() {
+fn the_log_gives_its_segments_back_once_its_letters_are_in_the_dataset() {
     let fixture = Fixture::new();
-    let (store, table) = with_letters(&fixture);
-    let kept = fixture.path().join("kept");
-    copy(&dataset(&fixture), &kept);
-    table.replace_transforms(&[harmless(&fixture)]).unwrap();
-    assert_eq!(retry(&table).unwrap(), [3, 3, 0, 0]);
-    drop((store, table));
-    fs::remove_dir_all(dataset(&fixture)).unwrap();
-    fs::rename(&kept, dataset(&fixture)).unwrap();
-    let (store, table) = fixture.open();
-    assert_eq!(retry(&table).unwrap(), [0, 0, 0, 0]);
-    assert_eq!(column(&store, "y"), all_but(20, &[]));
-    assert_sound(&table);
-}
-
-#[test]
-fn a_dataset_that_was_deleted_is_told_and_keeps_no_round() {
-    let fixture = Fixture::new();
-    let (store, table) = with_letters(&fixture);
-    table
-        .drop_dead_letters(&DeadLetterFilter::all().limit(1))
-        .unwrap();
-    drop((store, table));
-    fs::remove_dir_all(dataset(&fixture)).unwrap();
-    let (store, table) = fixture.open();
-    let _ = table.append(&rows(0..20)).unwrap();
-    assert_eq!(table.flush_to_lake().unwrap(), 40);
-    let told = table.status().unwrap().dead_letters_error.unwrap();
-    assert!(told.contains("bring it back"), "{told}");
-    assert!(table.dead_letters().is_err() && retry(&table).is_err());
-    assert!(!dataset(&fixture).exists(), "an empty one would hide it");
-
-    let lost = table.drop_dead_letters(&DeadLetterFilter::all()).unwrap();
-    assert_eq!(lost, 5);
-    assert_eq!(counts(&table), [0, 0, 6]);
-    let _ = table.append(&rows(0..20)).unwrap();
+    let (_store, table) = fixture.create(vec![picky(&fixture)]);
+    let text = "x".repeat(1 << 20);
+    let wide = |x: i32| {
+        let text: ArrayRef = Arc::new(StringArray::from_iter_values([&text]));
+        RecordBatch::try_new(
+            rows(0..1).schema(),
+            vec![Arc::new(Int32Array::from(vec![x])), text],
+        )
+    };
+    for _ in 0..20 {
+        let _ = table.append(&wide(13).unwrap()).unwrap();
+    }
     table.flush_to_lake().unwrap();
-    assert_eq!(dead_offsets(&table), [45, 47, 53]);
-    assert_sound(&table);
-    drop(store);
-}
-
-#[test]
-fn a_dataset_of_other_columns_is_told_and_nothing_is_lost() {
-    let fixture = Fixture::new();
-    let (store, table) = fixture.create(vec![picky(&fixture)]);
-    let other = Arc::new(arrow_schema::Schema::new(vec![arrow_schema::Field::new(
-        "x",
-        arrow_schema::DataType::Utf8,
-        true,
-    )]));
-    let context = &table.inner.tierer.context;
-    let options = dataset::options_of(&context.lake);
-    context
-        .executor
-        .run(async move { Lake::create(&options, &other).await })
-        .unwrap()
-        .unwrap();
-    let _ = table.append(&rows(0..20)).unwrap();
-    assert_eq!(table.flush_to_lake().unwrap(), 20);
-    let told = table.status().unwrap().dead_letters_error.unwrap();
-    assert!(
-        told.contains("column \"x\" is Int32 in the table and Utf8"),
-        "{told}"
-    );
-    drop((store, table));
-    fs::remove_dir_all(dataset(&fixture)).unwrap();
-    let (_store, table) = fixture.open();
-    table.flush_to_lake().unwrap();
-    assert_eq!(dead_offsets(&table), [5, 7, 13]);
+    let segments = || {
+        let files = fs::read_dir(fixture.table_path().join("dead")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".seg")).count()
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    while segments() > 1 {
+        assert!(Instant::now() < until, "{} segments are left", segments());
+        // Segments are sealed in the background.
+        let _ = table.append(&rows(0..1)).unwrap();
+        table.flush_to_lake().unwrap();
+    }
+    assert_eq!(dead_offsets(&table), (0..20).collect::<Vec<_>>());
     assert_sound(&table);
 }
 
-#[test]
-fn dead_letters_of_a_store_that_had_no_dataset_yet_are_settled() {
+#[tokio::test]
+async fn a_host_that_is_asynchronous_retries_while_rows_are_tiered() {
     let fixture = Fixture::new();
-    let (store, table) = with_letters(&fixture);
-    drop((store, table));
-    // As a store was before there were datasets of dead letters.
-    fs::remove_dir_all(dataset(&fixture)).unwrap();
-    let report = fixture.table_path().join("tier.json");
-    fs::write(&report, r#"{"tiered":20,"filtered":0,"dead":3,"lake_version":2,"last_error":null,"last_error_us":null}"#).unwrap();
+    drop(with_letters(&fixture));
     let store = Store::open(fixture.path()).unwrap();
     let table = store.table("t").unwrap();
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !dataset(&fixture).is_dir() || table.status().unwrap().dead_letters != 3 {
-        assert!(std::time::Instant::now() < until, "nobody asked for it");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    assert_eq!(dead_offsets(&table), [5, 7, 13]);
-    assert_sound(&table);
-}
-
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &to.join(entry.file_name())),
-            false => drop(fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+    table.replace_transforms(&[mended(&fixture)]).unwrap();
+    let rounds = std::thread::spawn({
+        let table = table.clone();
+        move || {
+            for _ in 0..10 {
+                let _ = table.append(&rows(13..14)).unwrap();
+                table.flush_to_lake().unwrap();
+            }
         }
+    });
+    for _ in 0..5 {
+        retry(&table).unwrap();
     }
+    rounds.join().unwrap();
+    table.replace_transforms(&[harmless(&fixture)]).unwrap();
+    retry(&table).unwrap();
+    assert_eq!(column(&store, "y").len(), 29);
+    assert_eq!(counts(&table), [0, 1, 0]);
+    assert_sound(&table);
 }

@@ -28,8 +28,8 @@ impl Lake {
                 return Err(Error::LakeMismatch {
                     uri: self.uri().to_owned(),
                     reason: format!(
-                        "it was at {:?}, and another engine brought it to {found:?}; give a copy of a store a bucket of its own",
-                        round.after
+                        "it has this table up to offset {}, and had it up to {} before: another engine may be tiering a copy of this store; give it a bucket of its own",
+                        found.to, round.after.to
                     ),
                 });
             }

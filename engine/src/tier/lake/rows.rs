@@ -8,13 +8,13 @@ use arrow_array::RecordBatch;
 use super::{Lake, error};
 use crate::Result;
 
-/// Rows that are read at a time: they may be large.
+/// Whole rows that are read at a time: they may be large.
 const BATCH_ROWS: usize = 256;
 /// Batches that are read ahead.
 const READ_AHEAD: usize = 2;
 
 impl Lake {
-    /// The rows that match a filter, in no order and in bounded memory; all columns, or some.
+    /// The rows that match a filter, in no order and in bounded memory: whole, or some small columns of them.
     pub(crate) fn rows(
         &self,
         filter: String,
@@ -24,13 +24,14 @@ impl Lake {
         async move {
             let read = async || {
                 let mut scan = dataset.scan();
-                if let Some(columns) = columns {
-                    scan.project(columns)?;
-                }
-                scan.filter(&filter)?
-                    .batch_size(BATCH_ROWS)
-                    .batch_readahead(READ_AHEAD)
-                    .fragment_readahead(1);
+                scan.filter(&filter)?;
+                match columns {
+                    Some(columns) => scan.project(columns)?,
+                    None => scan
+                        .batch_size(BATCH_ROWS)
+                        .batch_readahead(READ_AHEAD)
+                        .fragment_readahead(1),
+                };
                 scan.try_into_stream().await
             };
             let batches = read().await.map_err(error("read", &place))?;

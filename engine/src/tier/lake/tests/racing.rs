@@ -38,6 +38,39 @@ async fn the_same_range_committed_twice_is_there_once() {
     assert_eq!(data_files(folder.path()), 1);
 }
 
+#[tokio::test]
+async fn what_became_of_old_offsets_is_changed_only_where_nobody_else_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lake = Lake::create(&at(folder.path()), &columns()).await.unwrap();
+    let mut zombie = Lake::open(&at(folder.path())).await.unwrap().unwrap();
+    let table = Uuid::new_v4();
+    append(&mut lake, table, 0, 0, 10).await.unwrap();
+    let before = lake.progress(table, 0).await.unwrap();
+    let round = Round {
+        amends: Some(before),
+        after: Progress { rows: 11, ..before },
+        ..plain(table, 0, 10, 10)
+    };
+    for (lake, is_first) in [(&mut lake, true), (&mut zombie, false)] {
+        let written = lake.write(stream::iter([Ok(rows(0, 3, 4))])).await.unwrap();
+        let outcome = lake.commit(written, &round).await;
+        assert_eq!(outcome.is_ok(), is_first, "{outcome:?}");
+    }
+    assert_eq!(zombie.progress(table, 0).await.unwrap().rows, 11);
+    assert_eq!(data_files(folder.path()), 2);
+    // A commit without rows takes the version on which a late one would fit.
+    let fence = Round {
+        amends: Some(round.after),
+        ..round
+    };
+    let nothing = zombie
+        .write(stream::iter([Ok(rows(0, 0, 0))]))
+        .await
+        .unwrap();
+    zombie.commit(nothing, &fence).await.unwrap();
+    assert_eq!(zombie.version(), lake.version() + 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_writers_racing_with_one_round_one_wins() {
     let folder = tempfile::tempdir().unwrap();

@@ -478,3 +478,33 @@ fn producers_on_many_threads_lose_and_double_nothing() {
     );
     assert_healthy(&table);
 }
+
+#[test]
+fn with_memory_for_one_round_the_rows_of_many_tables_all_arrive() {
+    let dir = TempDir::new().unwrap();
+    let options = StoreOptions::new().tiering_memory(1);
+    let store = options.open(dir.path().join("s")).unwrap();
+    let tables: Vec<_> = (0..6)
+        .map(|i| {
+            store
+                .create_table(&format!("t{i}"), options_soon())
+                .unwrap()
+        })
+        .collect();
+    let flushes: Vec<_> = tables
+        .iter()
+        .map(|table| {
+            let _ = table.append(&numbers(0..10)).unwrap();
+            table.start_flush().unwrap()
+        })
+        .collect();
+    for flush in flushes {
+        assert_eq!(flush.wait().unwrap(), 10);
+        assert!(flush.is_done());
+    }
+    tables.iter().for_each(assert_healthy);
+}
+
+fn options_soon() -> TableOptions {
+    options().freshness(Duration::from_millis(1))
+}

@@ -5,6 +5,7 @@ mod faults;
 mod history;
 mod kernel;
 mod power_loss;
+mod resident;
 #[cfg(shuttle)]
 mod schedules;
 mod simulated;

@@ -15,6 +15,7 @@ use crate::transform::guests::{ERR, guest, on_value, origin, record_guest};
 use crate::{DeadLetterFilter, OnError, Store, StoreOptions, Table, TransformSpec};
 
 mod crashed;
+mod maintained;
 mod meddled;
 
 /// The tables that are to end at a moment.

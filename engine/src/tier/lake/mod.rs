@@ -38,6 +38,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::{Error, Result};
+use checkpoint::Checkpoint;
 pub(crate) use cleanup::Cleaned;
 pub(crate) use compaction::Compacted;
 use durable::LocalCommit;
@@ -258,7 +259,8 @@ impl Lake {
 
     /// Whether a commit's record, and not only the rows, tells how far the table is.
     pub(crate) async fn is_recorded(&self, table_id: Uuid, bucket: i32) -> Result<bool> {
-        Ok(self.find(table_id, bucket).await?.transaction.is_some())
+        let checkpoint = Checkpoint::read(&self.dataset, table_id, bucket);
+        Ok(checkpoint.is_some() || self.find(table_id, bucket).await?.transaction.is_some())
     }
 
     async fn find(&self, table_id: Uuid, bucket: i32) -> Result<Found> {

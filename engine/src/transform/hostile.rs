@@ -42,6 +42,22 @@ fn a_record_that_traps_is_alone_in_failing() {
 }
 
 #[test]
+fn the_last_error_that_a_plugin_logged_in_the_call_is_told_with_its_trap() {
+    let log = |level| format!("(call $log (i32.const {level}) (i32.const 16) (i32.const 7))");
+    let (warn, error) = (log(3), log(4));
+    let trap = format!("{error} {warn} unreachable");
+    only_13_fails(&trap, "instruction executed; its last error: bad row");
+}
+
+#[test]
+fn an_error_that_an_earlier_call_logged_is_not_told() {
+    let open = "(call $log (i32.const 4) (i32.const 16) (i32.const 7))";
+    let done = run(&guest(open, &on_value(13, "unreachable")), &numbers(100));
+    let message = &done.failures[0].message;
+    assert!(message.ends_with("instruction executed"), "{message}");
+}
+
+#[test]
 fn a_record_that_never_ends_runs_past_its_deadline() {
     only_13_fails(SPIN, "ran past its deadline of 200 ms");
 }

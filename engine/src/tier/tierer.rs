@@ -398,6 +398,7 @@ impl Tierer {
         let record = |pinned: &PinnedTransform| TransformRecord {
             name: pinned.spec.name.clone(),
             plugin: pinned.spec.plugin.clone(),
+            version: pinned.plugin_version.clone(),
             sha256: pinned.plugin_sha256.clone(),
         };
         Round {

@@ -74,6 +74,7 @@ fn plain(table_id: Uuid, bucket: i32, from: u64, to: u64) -> Round {
     let transform = TransformRecord {
         name: "t".into(),
         plugin: "p".into(),
+        version: Some("1.2.3".into()),
         sha256: "00".into(),
     };
     Round {
@@ -169,7 +170,7 @@ async fn progress_survives_reopening_after_each_of_two_rounds() {
         .unwrap();
     assert_eq!(
         record["alluvium.transforms"],
-        r#"[{"name":"t","plugin":"p","sha256":"00"}]"#
+        r#"[{"name":"t","plugin":"p","version":"1.2.3","sha256":"00"}]"#
     );
     assert_eq!(
         (

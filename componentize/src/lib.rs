@@ -11,6 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use wasm_encoder::{ComponentSection, CustomSection};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::decoding::{DecodedWasm, decode};
 use wit_parser::{Resolve, WorldItem};
@@ -63,17 +64,30 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Turns the core module at `core` into a component at `component`, all of it or nothing. The world
-/// is `batch-transform` or `record-transform`; none for a module that describes its own.
-pub fn componentize(core: &Path, component: &Path, world: Option<&str>) -> Result<(), Error> {
+/// is `batch-transform` or `record-transform`; none for a module that describes its own. The
+/// version is written into the component, where a host reads it.
+pub fn componentize(
+    core: &Path,
+    component: &Path,
+    world: Option<&str>,
+    version: Option<&str>,
+) -> Result<(), Error> {
     let mut module = fs::read(core).map_err(|error| Error::Read(core.into(), error))?;
     let failed = |message| Error::Componentize(core.into(), message);
     if let Some(world) = world {
         describe(&mut module, world).map_err(failed)?;
     }
-    let encoded = encode(&module).map_err(failed)?;
+    let mut encoded = encode(&module).map_err(failed)?;
     let foreign = foreign_imports(&encoded).map_err(failed)?;
     if !foreign.is_empty() {
         return Err(Error::Imports(core.into(), foreign));
+    }
+    if let Some(version) = version {
+        let section = CustomSection {
+            name: "version".into(),
+            data: version.as_bytes().into(),
+        };
+        section.append_to_component(&mut encoded);
     }
     write_atomically(component, &encoded).map_err(|error| Error::Write(component.into(), error))
 }
@@ -143,7 +157,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let (core, component) = (folder.join("core.wasm"), folder.join("component.wasm"));
         fs::write(&core, b"\0not a module").unwrap();
-        let refused = componentize(&core, &component, None);
+        let refused = componentize(&core, &component, None, None);
         let left = fs::read_dir(&folder).unwrap().count();
         fs::remove_dir_all(&folder).unwrap();
         assert!(
@@ -190,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn a_version_is_written_into_the_component() {
+        let folder = std::env::temp_dir().join(format!("componentize-to-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (core, component) = (folder.join("core.wasm"), folder.join("component.wasm"));
+        fs::write(&core, module_that_asks("alluvium:transform", "0.1.0")).unwrap();
+        componentize(&core, &component, None, Some("1.2.3")).unwrap();
+        let bytes = fs::read(&component).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(bytes.ends_with(b"\x07version1.2.3"));
+        assert!(decode(&bytes).is_ok());
+    }
+
+    #[test]
     fn wasi_is_answered_inside_of_the_component() {
         let text = r#"(module
             (import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32)))
@@ -212,7 +239,7 @@ mod tests {
     #[test]
     fn a_missing_module_is_named() {
         let missing = Path::new("/nonexistent/core.wasm");
-        let message = componentize(missing, Path::new("/tmp/never.wasm"), None)
+        let message = componentize(missing, Path::new("/tmp/never.wasm"), None, None)
             .unwrap_err()
             .to_string();
         assert!(message.contains("/nonexistent/core.wasm"), "{message}");

@@ -77,6 +77,9 @@ impl Generation {
 pub(crate) struct PinnedTransform {
     pub(crate) spec: TransformSpec,
     pub(crate) plugin_sha256: String,
+    /// What the plugin says of itself; stores of before have none.
+    #[serde(default)]
+    pub(crate) plugin_version: Option<String>,
     /// The name that the plugin asks for -> the content.
     pub(crate) assets_sha256: BTreeMap<String, String>,
 }

@@ -1,7 +1,7 @@
 //! A store's plugins and their assets, pinned by content: `plugins/<sha256>.wasm`, `plugins/<sha256>.asset`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::log::create_directory;
 use crate::transform::{
     Asset, BoundTransform, ChainPlan, Limits, Plugin, PluginHost, TransformPool, TransformSpec,
-    resolve_plugin,
+    component_version, resolve_plugin,
 };
 
 const DIRECTORY: &str = "plugins";
@@ -43,13 +43,16 @@ impl Plugins {
     /// Copies a transform's plugin and assets into the store; they are durable when this returns.
     pub(crate) fn pin(&self, spec: &TransformSpec) -> Result<PinnedTransform> {
         let plugin = resolve_plugin(&spec.plugin, &self.search)?;
+        let component = fs::read(&plugin).map_err(Error::io("read", &plugin))?;
         let pin_asset = |(name, path): (&String, &PathBuf)| {
-            self.pin_file(path, "asset")
-                .map(|sha256| (name.clone(), sha256))
+            let bytes = fs::read(path).map_err(Error::io("read", path))?;
+            let sha256 = self.pin_bytes(&bytes, "asset")?;
+            Ok::<_, Error>((name.clone(), sha256))
         };
         Ok(PinnedTransform {
             spec: spec.clone(),
-            plugin_sha256: self.pin_file(&plugin, "wasm")?,
+            plugin_sha256: self.pin_bytes(&component, "wasm")?,
+            plugin_version: component_version(&component),
             assets_sha256: spec.assets.iter().map(pin_asset).collect::<Result<_>>()?,
         })
     }
@@ -122,12 +125,11 @@ impl Plugins {
         }
     }
 
-    fn pin_file(&self, source: &Path, kind: &str) -> Result<String> {
-        let bytes = fs::read(source).map_err(Error::io("read", source))?;
-        let sha256 = sha256_of(&bytes);
+    fn pin_bytes(&self, bytes: &[u8], kind: &str) -> Result<String> {
+        let sha256 = sha256_of(bytes);
         // A copy that is damaged, or was not made durable by who made it, is replaced.
         create_directory(&self.store.join(DIRECTORY))?;
-        replace_file(&self.pinned_path(&sha256, kind), &bytes)?;
+        replace_file(&self.pinned_path(&sha256, kind), bytes)?;
         Ok(sha256)
     }
 

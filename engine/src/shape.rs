@@ -46,6 +46,17 @@ impl Shape {
         generation.map_or(&[], |generation| generation.transforms.as_slice())
     }
 
+    /// The versions of the plugins that the table has or had lately, by SHA-256, as far as they say one.
+    pub(crate) fn plugin_versions(&self) -> BTreeMap<&str, &str> {
+        let generations = self.meta.generations.values();
+        let pinned = generations.flat_map(|generation| &generation.transforms);
+        let versions = pinned.filter_map(|pinned| {
+            let version = pinned.plugin_version.as_deref()?;
+            Some((pinned.plugin_sha256.as_str(), version))
+        });
+        versions.collect()
+    }
+
     /// Whether each row of the lake is a row of the log, as it was appended.
     pub(crate) fn never_had_transforms(&self) -> bool {
         self.generation() == FIRST_GENERATION && self.transforms().is_empty()

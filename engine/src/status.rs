@@ -84,6 +84,8 @@ pub struct TransformStatus {
     pub name: String,
     /// Its plugin's name or the path that it was registered from.
     pub plugin: String,
+    /// The version that the plugin says it has.
+    pub version: Option<String>,
     /// SHA-256 of the plugin, in hex.
     pub sha256: String,
     /// What the plugin may use of the system, by name; the files that it may read are in `assets`.
@@ -123,6 +125,7 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
     let transform = |pinned: &crate::catalog::PinnedTransform| TransformStatus {
         name: pinned.spec.name.clone(),
         plugin: pinned.spec.plugin.clone(),
+        version: pinned.plugin_version.clone(),
         sha256: pinned.plugin_sha256.clone(),
         grants: pinned
             .spec

@@ -6,6 +6,8 @@ out=$PLUGINS_OUT
 target=$PLUGINS_TARGET
 cache=${ALLUVIUM_CACHE_DIR:-$HOME/.cache/alluvium}
 xtask=$target/debug/xtask
+# Of all the plugins here; those in Rust write it into themselves.
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' plugins/Cargo.toml)
 
 say() { echo "build-plugins: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -13,7 +15,7 @@ die() { say "$*"; exit 1; }
 # stale FILE SOURCE...: whether FILE is missing, or older than a source (a file or a folder).
 stale() { [ ! -e "$1" ] || [ -n "$(find "${@:2}" -type f -newer "$1" -print -quit)" ]; }
 
-# componentize CORE COMPONENT [WORLD]
+# componentize CORE COMPONENT [WORLD [VERSION]]
 componentize() {
     "$xtask" componentize "$@"
     report "$2"

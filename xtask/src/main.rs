@@ -1,6 +1,6 @@
 //! Build steps that need no more of the project than themselves.
 //!
-//! `xtask componentize CORE.wasm OUT.wasm [WORLD]` turns a core WebAssembly module into a component,
+//! `xtask componentize CORE.wasm OUT.wasm [WORLD [VERSION]]` turns a core WebAssembly module into a component,
 //! as `alluvium plugin componentize` does: the plugins are built without the whole command.
 
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str =
-    "usage: xtask componentize CORE.wasm OUT.wasm [batch-transform|record-transform]";
+    "usage: xtask componentize CORE.wasm OUT.wasm [batch-transform|record-transform [VERSION]]";
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -23,17 +23,16 @@ fn main() -> ExitCode {
 
 /// Runs the step that the arguments name.
 fn run(arguments: &[OsString]) -> Result<(), String> {
-    let (core, component, world) = match arguments {
-        [step, core, component, world @ ..] if step == "componentize" && world.len() < 2 => {
-            (core, component, world.first())
+    let (core, component, rest) = match arguments {
+        [step, core, component, rest @ ..] if step == "componentize" && rest.len() < 3 => {
+            (core, component, rest)
         }
         _ => return Err(USAGE.to_owned()),
     };
-    let world = match world {
-        Some(name) => Some(name.to_str().ok_or(USAGE)?),
-        None => None,
-    };
-    componentize::componentize(Path::new(core), Path::new(component), world)
+    let texts = rest.iter().map(|text| text.to_str().ok_or(USAGE));
+    let texts: Vec<&str> = texts.collect::<Result<_, _>>()?;
+    let (world, version) = (texts.first().copied(), texts.get(1).copied());
+    componentize::componentize(Path::new(core), Path::new(component), world, version)
         .map_err(|error| error.to_string())
 }
 

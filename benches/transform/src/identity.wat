@@ -26,8 +26,6 @@
   (alias export $types "value" (type $value))
   (core module $libc
     (memory (export "memory") 2)
-    (data (i32.const 16) "bad row")
-    (data (i32.const 32) "model")
     (global $heap (mut i32) (i32.const 1024))
     (func (export "realloc") (param $old i32) (param $old_len i32) (param $align i32) (param $len i32) (result i32)
       (local $p i32)
@@ -56,12 +54,13 @@
       (i32.store offset=16 (local.get $r) (local.get $schema_len))
       (local.get $r))
     (func (export "apply") (param $rows i32) (param $columns i32) (param $count i32) (result i32)
-      (local $r i32) (local $i i32) (local $f i32) (local $data i32)
+      (local $r i32)
       (local.set $r (call $alloc (i32.const 4) (i32.const 64)))
+      ;; What an earlier call left there.
+      (memory.fill (local.get $r) (i32.const 0) (i32.const 64))
       (i32.store offset=4 (local.get $r) (local.get $rows))
       (i32.store offset=20 (local.get $r) (local.get $columns))
       (i32.store offset=24 (local.get $r) (local.get $count))
-      (local.set $data (i32.load offset=20 (local.get $columns)))
       (i32.store (i32.const 0) (i32.const 1))
       (local.get $r)))
   (core instance $main (instantiate $main

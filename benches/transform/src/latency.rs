@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use alluvium::transform::PluginHost;
 use arrow_array::{ArrayRef, BinaryArray, Int32Array, RecordBatch};
+use criterion::Criterion;
 
 use crate::guests::{bound, chain, component, spec};
 use crate::report::Report;
@@ -32,7 +33,7 @@ fn first_row(name: &str, config: &str, batch: &RecordBatch) -> f64 {
     times[STARTS / 2]
 }
 
-pub(crate) fn measure(report: &mut Report) {
+pub(crate) fn measure(_: &mut Criterion, report: &mut Report) {
     let number: ArrayRef = Arc::new(Int32Array::from(vec![1]));
     let numbers = RecordBatch::try_from_iter([("n", number)]).expect("a batch");
     let pixel: ArrayRef = Arc::new(BinaryArray::from_iter_values([pixel()]));

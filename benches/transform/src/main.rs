@@ -22,13 +22,28 @@ fn plugins() -> PathBuf {
     std::env::var_os("ALLUVIUM_PLUGIN_PATH").map_or_else(|| "target/plugins".into(), PathBuf::from)
 }
 
+/// A part of the benchmark, by its name.
+type Lane = (&'static str, fn(&mut Criterion, &mut Report));
+
+const LANES: [Lane; 4] = [
+    ("identity", identity::measure),
+    ("pictures", pictures::measure),
+    ("embed", embed::measure),
+    ("latency", latency::measure),
+];
+
+/// `ALLUVIUM_BENCH_LANE` names one part to run alone, which leaves the results in the repository as they are.
 fn main() {
     let mut criterion = Criterion::default().configure_from_args().sample_size(10);
     let mut report = Report::default();
-    identity::measure(&mut criterion, &mut report);
-    pictures::measure(&mut criterion, &mut report);
-    embed::measure(&mut criterion, &mut report);
-    latency::measure(&mut report);
+    let only = std::env::var("ALLUVIUM_BENCH_LANE").ok();
+    for (name, measure) in LANES {
+        if only.as_deref().is_none_or(|only| only == name) {
+            measure(&mut criterion, &mut report);
+        }
+    }
     criterion.final_summary();
-    report.write();
+    if only.is_none() {
+        report.write();
+    }
 }

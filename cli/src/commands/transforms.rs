@@ -19,7 +19,7 @@ pub(crate) enum Command {
 
 /// Show the transforms that a table's rows go through
 ///
-/// Each with its plugin and the SHA-256 of the component, as the commits in the lake have them, and what
+/// Each with its plugin, and the version and the SHA-256 of the component, as the commits in the lake have them, and what
 /// it was granted of the system: time, random numbers, files.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = SHOW_EXAMPLE)]
@@ -71,13 +71,14 @@ impl Show {
             output.line("the table has no transforms")?;
             return output.flush();
         }
-        let mut rows = table(["transform", "plugin", "sha256", "may use"]);
+        let mut rows = table(["transform", "plugin", "version", "sha256", "may use"]);
         for transform in &status.transforms {
             let assets = transform.assets.iter().map(String::as_str);
             let granted: Vec<&str> = transform.grants.iter().copied().chain(assets).collect();
             rows.add_row([
                 plain(&transform.name),
                 plain(&transform.plugin),
+                plain(transform.version.as_deref().unwrap_or("")),
                 transform.sha256.clone(),
                 plain(&granted.join(", ")),
             ]);

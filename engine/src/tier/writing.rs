@@ -83,6 +83,7 @@ pub(crate) fn records_of(transforms: &[PinnedTransform]) -> Vec<TransformRecord>
     let record = |pinned: &PinnedTransform| TransformRecord {
         name: pinned.spec.name.clone(),
         plugin: pinned.spec.plugin.clone(),
+        version: pinned.plugin_version.clone(),
         sha256: pinned.plugin_sha256.clone(),
     };
     transforms.iter().map(record).collect()

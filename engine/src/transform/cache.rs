@@ -2,7 +2,7 @@
 //!
 //! Whoever can write here can run native code in the host's process. So the directory and its files
 //! are this user's alone, every file carries a MAC under a key that lies beside it, and what is
-//! doubtful is compiled anew.
+//! doubtful is compiled anew. A file is mapped, so it is replaced or removed, but never written to.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs::File;
@@ -63,7 +63,7 @@ impl Cache {
     /// The compiled form of the component with that hash, if there is one that can be trusted.
     pub(super) fn get(&self, engine: &Engine, sha256: &str) -> Option<Component> {
         let name = self.name(sha256);
-        let opened = match read_private(&self.dir, &name) {
+        let opened = match open_private(&self.dir, &name) {
             Ok(None) => return None,
             Ok(Some(sealed)) => self.key.open(engine, &name, &sealed),
             Err(reason) => Err(reason),
@@ -166,8 +166,9 @@ fn check_private(stat: &Stat, kind: FileType) -> Result<(), String> {
     }
 }
 
-/// The content of a file that only this user can have written; `None` if there is none.
-fn read_private(dir: &OwnedFd, name: &str) -> Result<Option<Vec<u8>>, String> {
+/// A file that only this user can have written, and that is no larger than a cache may be; `None` if
+/// there is none.
+fn open_private(dir: &OwnedFd, name: &str) -> Result<Option<File>, String> {
     // Not blocking: it may turn out to be a pipe.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
@@ -178,13 +179,10 @@ fn read_private(dir: &OwnedFd, name: &str) -> Result<Option<Vec<u8>>, String> {
     let stat = rustix::fs::fstat(&file).map_err(|error| error.to_string())?;
     check_private(&stat, FileType::RegularFile)?;
     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-    if size > MAX_BYTES {
-        return Err(format!("it has {size} bytes"));
+    match size > MAX_BYTES {
+        true => Err(format!("it has {size} bytes")),
+        false => Ok(Some(file)),
     }
-    let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    let read = file.take(MAX_BYTES).read_to_end(&mut content);
-    read.map_err(|error| error.to_string())?;
-    Ok(Some(content))
 }
 
 /// What becomes of a file of the name that is there already.
@@ -213,9 +211,14 @@ fn write_private(dir: &OwnedFd, name: &str, content: &[u8], existing: Existing) 
 }
 
 fn read_key(dir: &OwnedFd) -> Result<Option<[u8; KEY_BYTES]>, String> {
-    let key = read_private(dir, KEY_FILE).map_err(|reason| format!("its key: {reason}"))?;
-    key.map(|key| key.try_into().map_err(|_| "its key is damaged".to_owned()))
-        .transpose()
+    let of_key = |reason: String| format!("its key: {reason}");
+    let Some(mut file) = open_private(dir, KEY_FILE).map_err(of_key)? else {
+        return Ok(None);
+    };
+    let mut key = [0; KEY_BYTES];
+    let read = file.read_exact(&mut key);
+    read.map_err(|error| of_key(error.to_string()))?;
+    Ok(Some(key))
 }
 
 /// Makes a key, unless another process was quicker: then it is that one's.
@@ -298,7 +301,7 @@ mod tests {
     fn a_file_that_was_changed_is_compiled_anew_and_replaced() {
         let (dir, file) = filled();
         let good = fs::read(&file).unwrap();
-        for position in [0, MAC_END, good.len() / 2, good.len() - 1] {
+        for position in [0, good.len() / 2, good.len() - MAC - 1, good.len() - 1] {
             let mut bad = good.clone();
             bad[position] ^= 1;
             fs::write(&file, bad).unwrap();
@@ -308,14 +311,15 @@ mod tests {
             );
             assert!(is_found(&dir.path().join("cache")), "replaced");
         }
-        for length in [0, 16, MAC_END, good.len() - 1] {
+        for length in [0, 16, MAC, good.len() - MAC, good.len() - 1] {
             fs::write(&file, &good[..length]).unwrap();
             assert!(!is_found(&dir.path().join("cache")), "cut to {length}");
         }
         assert!(is_found(&dir.path().join("cache")));
     }
 
-    const MAC_END: usize = 32;
+    /// Bytes of the MAC at a file's end.
+    const MAC: usize = 32;
 
     #[test]
     fn the_code_of_another_plugin_is_not_taken_for_this_ones() {

@@ -52,6 +52,8 @@ pub struct TransformDescription {
     pub name: String,
     /// The plugin's name.
     pub plugin: String,
+    /// The version that the plugin says it has.
+    pub plugin_version: Option<String>,
     /// SHA-256 of the plugin, in lower-case hex.
     pub plugin_sha256: String,
 }
@@ -186,6 +188,7 @@ impl ChainPlan {
         let described = stages.map(|stage| TransformDescription {
             name: stage.name.clone(),
             plugin: stage.plugin.name().to_owned(),
+            plugin_version: stage.plugin.version().map(str::to_owned),
             plugin_sha256: stage.plugin.sha256().to_owned(),
         });
         described.collect()

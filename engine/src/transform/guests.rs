@@ -133,9 +133,8 @@ pub(crate) const ERR: &str = "
     (i32.store offset=8 (local.get $r) (i32.const 7))
     (return (local.get $r))";
 
-pub(crate) const SPIN: &str = "(loop $spin (br $spin))";
-pub(crate) const BOMB: &str =
-    "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
+pub(crate) const FOREVER: &str = include_str!("hostile/forever.wat");
+pub(crate) const ALL_MEMORY: &str = include_str!("hostile/all_memory.wat");
 
 /// An origin of the given rows.
 pub(crate) fn origin(rows: &[u32]) -> String {

@@ -1,16 +1,25 @@
 //! What a stranger's plugin may try, and what comes of it: its own records fail, and nothing else.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-use arrow_array::types::Float32Type;
-use arrow_array::{Array, ArrayRef, FixedSizeListArray, Int32Array, RecordBatch, StringArray};
-use proptest::prelude::*;
 
 use super::guests::*;
 use super::*;
 use crate::Error;
+use arrow_array::types::Float32Type;
+use arrow_array::{Array, ArrayRef, FixedSizeListArray, Int32Array, RecordBatch, StringArray};
+
+mod bounds;
+mod opening;
+
+// What hostile guests do, in place of a part of `guests::TEMPLATE`.
+const ALIASED: &str = include_str!("hostile/aliased.wat");
+const ALL_TABLE: &str = include_str!("hostile/all_table.wat");
+const HOARD: &str = include_str!("hostile/hoard.wat");
+const LOG_FLOOD: &str = include_str!("hostile/log_flood.wat");
+const ON_X: &str = include_str!("hostile/on_x.wat");
+const RECURSION: &str = include_str!("hostile/recursion.wat");
+const SECOND_CALL: &str = include_str!("hostile/second_call.wat");
 
 /// Row 13 of 100 fails with that reason, and only row 13.
 fn only_13_fails_of(guest: &Guest<'_>, reason: &str) {
@@ -42,13 +51,29 @@ fn a_record_that_traps_is_alone_in_failing() {
 }
 
 #[test]
+fn the_last_error_that_a_plugin_logged_in_the_call_is_told_with_its_trap() {
+    let log = |level| format!("(call $log (i32.const {level}) (i32.const 16) (i32.const 7))");
+    let (warn, error) = (log(3), log(4));
+    let trap = format!("{error} {warn} unreachable");
+    only_13_fails(&trap, "instruction executed; its last error: bad row");
+}
+
+#[test]
+fn an_error_that_an_earlier_call_logged_is_not_told() {
+    let open = "(call $log (i32.const 4) (i32.const 16) (i32.const 7))";
+    let done = run(&guest(open, &on_value(13, "unreachable")), &numbers(100));
+    let message = &done.failures[0].message;
+    assert!(message.ends_with("instruction executed"), "{message}");
+}
+
+#[test]
 fn a_record_that_never_ends_runs_past_its_deadline() {
-    only_13_fails(SPIN, "ran past its deadline of 200 ms");
+    only_13_fails(FOREVER, "ran past its deadline of 200 ms");
 }
 
 #[test]
 fn a_record_that_takes_all_memory_is_denied_it() {
-    only_13_fails(BOMB, "out of memory (4 MiB)");
+    only_13_fails(ALL_MEMORY, "out of memory (4 MiB)");
 }
 
 #[test]
@@ -73,23 +98,14 @@ fn output_that_does_not_hold_together_fails_its_record() {
 #[test]
 fn lists_that_alias_the_same_memory_are_counted_as_often_as_they_are_returned() {
     // 64 failures whose messages are all the same 64 KiB come to 4 MiB.
-    let apply = "(local.set $f (call $alloc (i32.const 4) (i32.const 768)))
-        (loop $l
-          (i32.store offset=4 (i32.add (local.get $f) (i32.mul (local.get $i) (i32.const 12))) (i32.const 65536))
-          (i32.store offset=8 (i32.add (local.get $f) (i32.mul (local.get $i) (i32.const 12))) (i32.const 65536))
-          (local.set $i (i32.add (local.get $i) (i32.const 1)))
-          (br_if $l (i32.lt_u (local.get $i) (i32.const 64))))"
-        .to_owned()
-        + &set(28, "(local.get $f)")
-        + &set(32, "(i32.const 64)");
-    let done = run(&guest("", &apply), &numbers(1));
+    let done = run(&guest("", ALIASED), &numbers(1));
     assert_eq!(done.failures[0].message, "returned more than 1 MiB");
 }
 
 #[test]
 fn a_guest_that_hangs_on_every_row_costs_less_a_row_after_a_while_and_every_row_is_tried() {
     let start = Instant::now();
-    let done = run(&guest("", SPIN), &numbers(100));
+    let done = run(&guest("", FOREVER), &numbers(100));
     assert!(
         start.elapsed() < Duration::from_secs(12),
         "{:?}",
@@ -177,10 +193,12 @@ fn a_reported_record_fails() {
 
 #[test]
 fn a_row_that_comes_alone_is_not_blamed_for_what_earlier_calls_left_behind() {
-    // The second call in an instance's life traps.
-    let apply = "(if (i32.load (i32.const 512)) (then unreachable)) (i32.store (i32.const 512) (i32.const 1))";
     let host = PluginHost::new().unwrap();
-    let bound = bind(&host, spec("t", OnError::DeadLetter), &guest("", apply));
+    let bound = bind(
+        &host,
+        spec("t", OnError::DeadLetter),
+        &guest("", SECOND_CALL),
+    );
     let batch = numbers(1);
     let mut chain = Chain::new(&host, batch.schema(), vec![bound], small_limits()).unwrap();
     for _ in 0..3 {
@@ -191,13 +209,7 @@ fn a_row_that_comes_alone_is_not_blamed_for_what_earlier_calls_left_behind() {
 
 /// Does something in `apply` where there is a byte `X` in the first column's data.
 fn on_x(action: &str) -> String {
-    format!(
-        "(block $done (loop $next
-           (br_if $done (i32.ge_u (local.get $i) (i32.load offset=24 (local.get $columns))))
-           (if (i32.eq (i32.load8_u (i32.add (local.get $data) (local.get $i))) (i32.const 0x58)) (then {action} (br $done)))
-           (local.set $i (i32.add (local.get $i) (i32.const 1)))
-           (br $next)))"
-    )
+    ON_X.replace("{action}", action)
 }
 
 /// Answers with as many rows of row 0 as there are offsets but one, in a first column of these
@@ -293,7 +305,7 @@ fn a_vector_of_the_wrong_length_fails_its_record() {
 fn recursion_without_end_fails_its_record() {
     let deep = Guest {
         apply: &on_value(13, "(call $deep)"),
-        module: "(func $deep (call $deep))",
+        module: RECURSION,
         ..Guest::default()
     };
     only_13_fails_of(&deep, "call stack exhausted");
@@ -301,245 +313,10 @@ fn recursion_without_end_fails_its_record() {
 
 #[test]
 fn a_table_that_grows_without_end_counts_as_memory() {
-    let grow = "(loop $more (br_if $more (i32.ne (i32.const -1)
-        (table.grow $t (ref.null func) (i32.const 10000))))) unreachable";
     let tables = Guest {
-        apply: &on_value(13, grow),
+        apply: &on_value(13, ALL_TABLE),
         module: "(table $t 1 funcref)",
         ..Guest::default()
     };
     only_13_fails_of(&tables, "out of memory (4 MiB)");
-}
-
-/// Why a plugin can't be registered.
-fn refusal(guest: &Guest<'_>) -> String {
-    let host = PluginHost::new().unwrap();
-    let schema = numbers(1).schema();
-    let limits = Limits {
-        open_deadline: Duration::from_millis(200),
-        ..small_limits()
-    };
-    let plugin = Plugin::compile(&host, "test", &guest.component());
-    let chain = plugin.and_then(|plugin| {
-        let bound = BoundTransform::new(spec("hostile", OnError::DeadLetter), plugin);
-        Chain::new(&host, schema, vec![bound], limits)
-    });
-    chain.unwrap_err().to_string()
-}
-
-#[test]
-fn what_goes_wrong_when_a_plugin_opens_refuses_it() {
-    let field = |store: &str| format!("(i32.{store})");
-    for (open, reason) in [
-        ("unreachable", "trapped"),
-        (SPIN, "ran past its deadline of 200 ms"),
-        (BOMB, "out of memory (4 MiB)"),
-        ("(call $deep)", "call stack exhausted"),
-        // The plan: inputs 4 8, outputs 12 16; a field: name 0 4, kind 8, nullable 9, dim 12.
-        (
-            &field("store offset=8 (local.get $r) (i32.const 0x7fffffff)"),
-            "malformed",
-        ),
-        (
-            &field("store offset=4 (local.get $r) (i32.const -4)"),
-            "malformed",
-        ),
-        (
-            &field("store8 offset=8 (local.get $schema) (i32.const 200)"),
-            "malformed",
-        ),
-        (
-            &field("store offset=4 (local.get $schema) (i32.const 0)"),
-            "name has 0 bytes",
-        ),
-        (
-            &field("store offset=4 (local.get $schema) (i32.const 300)"),
-            "name has 300 bytes",
-        ),
-        (
-            "(i32.store8 (i32.load (local.get $schema)) (i32.const 0xff))",
-            "malformed",
-        ),
-        (
-            "(i32.store8 offset=8 (local.get $schema) (i32.const 7))",
-            "of dimension 0",
-        ),
-        (
-            "(i32.store8 offset=8 (local.get $schema) (i32.const 7)) (i32.store offset=12 (local.get $schema) (i32.const 70000))",
-            "of dimension 70000",
-        ),
-    ] {
-        let reason_given = refusal(&Guest {
-            open,
-            module: "(func $deep (call $deep))",
-            ..Guest::default()
-        });
-        assert!(reason_given.contains(reason), "{open}: {reason_given}");
-    }
-}
-
-#[test]
-fn what_a_plugin_is_made_of_is_bounded() {
-    let many = |part: &str, count: usize| part.repeat(count);
-    for (imports, module, reason) in [
-        ("", "(func $trap unreachable) (start $trap)", "trapped"),
-        ("", "(memory 100)", "out of memory (4 MiB)"),
-        ("", "(memory 5000)", "out of memory (256 MiB)"),
-        ("", "(table 1000000 funcref)", "out of memory (4 MiB)"),
-        (
-            many("(core instance (instantiate $tiny))", 300).as_str(),
-            "",
-            "instance count too high",
-        ),
-        ("", many("(memory 1)", 20).as_str(), "memory count too high"),
-        ("", many("(table 1 funcref)", 300).as_str(), "table"),
-    ] {
-        let reason_given = refusal(&Guest {
-            imports: &format!("(core module $tiny) {imports}"),
-            module,
-            ..Guest::default()
-        });
-        assert!(reason_given.contains(reason), "{reason}: {reason_given}");
-    }
-    let host = PluginHost::new().unwrap();
-    let large = Plugin::compile(&host, "p", &vec![0; (64 << 20) + 1]).unwrap_err();
-    assert!(large.to_string().contains("at most 64 MiB"), "{large}");
-}
-
-/// Counts what is logged.
-struct Count(Arc<AtomicUsize>);
-
-impl tracing::Subscriber for Count {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "alluvium::plugin"
-    }
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-/// Logs so many lines of 64 KiB in one call.
-fn log(lines: u32) -> String {
-    format!(
-        "(loop $more
-          (call $log (i32.const 2) (i32.const 65536) (i32.const 65536))
-          (local.set $i (i32.add (local.get $i) (i32.const 1)))
-          (br_if $more (i32.lt_u (local.get $i) (i32.const {lines}))))"
-    )
-}
-
-#[test]
-fn a_call_logs_so_much_and_no_more() {
-    let lines = Arc::new(AtomicUsize::new(0));
-    let done = tracing::subscriber::with_default(Count(lines.clone()), || {
-        run(&guest("", &log(1000)), &numbers(5))
-    });
-    assert!(done.failures.is_empty(), "{:?}", done.failures);
-    // 64 KiB of lines of which 4 KiB are kept, and the note that there were more.
-    assert_eq!(lines.load(Ordering::Relaxed), 16);
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn whatever_a_plugin_does_the_process_stays_within_its_limits() {
-    let this = std::env::current_exe().unwrap();
-    let child = std::process::Command::new(this)
-        .args(["--ignored", "--exact", "--nocapture", CHILD])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&child.stdout);
-    let kib = said
-        .lines()
-        .find_map(|line| line.strip_prefix("taken KiB: "));
-    let kib: u64 = kib.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
-    // 32 MiB of memory for the plugin, what it hands back and the host's own copies of it.
-    assert!(kib < 64 << 10, "{kib} KiB");
-}
-
-const CHILD: &str = "transform::hostile::takes_what_it_can_get";
-
-#[test]
-#[ignore = "run by another test, in a process of its own"]
-fn takes_what_it_can_get() {
-    let host = PluginHost::new().unwrap();
-    let limits = Limits {
-        memory_bytes: 32 << 20,
-        ..small_limits()
-    };
-    let batch = numbers(10);
-    let attempt = |apply: &str| {
-        let bound = bind(&host, spec("t", OnError::DeadLetter), &guest("", apply));
-        let mut chain = Chain::new(&host, batch.schema(), vec![bound], limits.clone()).unwrap();
-        chain.apply(&batch).unwrap()
-    };
-    attempt("");
-    let before = status("VmRSS:");
-    // Takes memory page by page and writes to all of it.
-    let hoard = "(loop $more
-        (local.set $f (memory.grow (i32.const 1)))
-        (if (i32.ne (local.get $f) (i32.const -1)) (then
-          (memory.fill (i32.shl (local.get $f) (i32.const 16)) (i32.const 1) (i32.const 65536))
-          (br $more)))) unreachable";
-    for attack in [
-        hoard,
-        BOMB,
-        &log(200_000),
-        &set_column(24, 0x7fff_ffff),
-        &set(4, "(i32.const 0x7fffffff)"),
-        &origin(&[0; 500]),
-    ] {
-        attempt(attack);
-    }
-    println!("\ntaken KiB: {}", status("VmHWM:").saturating_sub(before));
-}
-
-/// A line of the process's status, in KiB.
-fn status(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    number.unwrap().parse().unwrap()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    #[test]
-    fn a_component_with_changed_bytes_is_refused_or_contained(
-        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
-        cut in prop::option::of(any::<prop::sample::Index>()),
-    ) {
-        let mut bytes = guest("", "");
-        for (at, byte) in edits {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-        }
-        if let Some(cut) = cut {
-            bytes.truncate(cut.index(bytes.len()));
-        }
-        let host = PluginHost::new().unwrap();
-        let batch = numbers(20);
-        if let Ok(plugin) = Plugin::compile(&host, "p", &bytes) {
-            let bound = BoundTransform::new(spec("t", OnError::DeadLetter), plugin);
-            if let Ok(mut chain) = Chain::new(&host, batch.schema(), vec![bound], small_limits()) {
-                let done = chain.apply(&batch).unwrap();
-                prop_assert!(done.batch.num_rows() + done.failures.len() <= 20);
-            }
-        }
-    }
-
-    #[test]
-    fn random_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), magic in any::<bool>()) {
-        let mut all = if magic { b"\0asm\x0d\0\x01\0".to_vec() } else { Vec::new() };
-        all.extend(bytes);
-        let host = PluginHost::new().unwrap();
-        prop_assert!(Plugin::compile(&host, "p", &all).is_err());
-    }
 }

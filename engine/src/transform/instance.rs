@@ -20,6 +20,8 @@ use super::validate::{Valid, shorten, validate};
 
 /// The longest line that a plugin may log, in bytes; the rest is cut.
 const MAX_LINE: usize = 4096;
+/// As much of a plugin's last error line, in bytes, as the reason of a failure repeats.
+const MAX_LAST_ERROR: usize = 512;
 /// Core instances, and tables, that a component may consist of.
 const MAX_PARTS: usize = 256;
 /// Linear memories that a component may consist of: each reserves 4 GiB of address space.
@@ -52,6 +54,8 @@ pub(super) struct HostState {
     memory_denied: bool,
     log_left: u64,
     log_muted: bool,
+    /// The last line of level error in this call: where a guest's language tells of a panic.
+    last_error: Option<String>,
 }
 
 /// What a call cost a batch.
@@ -208,6 +212,7 @@ pub(super) fn new_store(plugin: &Plugin, opening: &Opening) -> Store<HostState> 
         memory_denied: false,
         log_left: 0,
         log_muted: false,
+        last_error: None,
     };
     let mut store = Store::new(plugin.host().engine(), state);
     store.limiter(|state| state);
@@ -227,8 +232,10 @@ pub(super) fn begin(store: &mut Store<HostState>, limits: &Limits, deadline: Dur
     state.memory_denied = false;
     state.log_left = limits.log_bytes;
     state.log_muted = false;
+    state.last_error = None;
 }
 
+/// What a fault of the engine means, and the last error that the guest logged before it.
 pub(super) fn explain(
     fault: &Fault,
     state: &HostState,
@@ -250,6 +257,10 @@ pub(super) fn explain(
         cause
     } else {
         format!("returned a malformed value: {}", shorten(cause, MAX_LINE))
+    };
+    let reason = match &state.last_error {
+        Some(line) => format!("{reason}; its last error: {line}"),
+        None => reason,
     };
     Flaw {
         reason,
@@ -292,11 +303,17 @@ pub(super) fn list_columns<'a>(columns: impl IntoIterator<Item = &'a Column>) ->
 
 impl Host for HostState {
     fn log(&mut self, level: Level, message: String) {
+        if self.log_muted && level != Level::Error {
+            return;
+        }
+        let message = shorten(message, MAX_LINE).replace(char::is_control, " ");
+        if level == Level::Error {
+            self.last_error = Some(shorten(message.clone(), MAX_LAST_ERROR));
+        }
         if self.log_muted {
             return;
         }
         let transform = self.transform.as_str();
-        let message = shorten(message, MAX_LINE).replace(char::is_control, " ");
         // Besides its text a line costs something to write.
         let Some(left) = self.log_left.checked_sub(message.len() as u64 + 64) else {
             self.log_muted = true;

@@ -24,6 +24,7 @@ mod sealed;
 mod spec;
 mod stage;
 mod validate;
+mod version;
 mod view;
 mod wiring;
 
@@ -46,3 +47,5 @@ pub use plugin::{Plugin, PluginInfo, PluginPlan};
 pub use pool::{Pending, TransformPool};
 pub use resolve::resolve_plugin;
 pub use spec::{OnError, TransformSpec, parse_transforms_toml};
+#[cfg(feature = "lake")]
+pub(crate) use version::component_version;

@@ -15,6 +15,7 @@ use super::grants::{Grant, check_grants};
 use super::host::PluginHost;
 use super::instance::{Assets, HostState, Instance, Opening, Running, begin, explain, new_store};
 use super::limits::{Limits, show_bytes};
+use super::version::component_version;
 use super::wiring::{find_inputs, given_columns};
 use crate::{Error, Result};
 
@@ -52,6 +53,8 @@ enum World {
 pub struct PluginInfo {
     /// SHA-256 of the component, in lower-case hex.
     pub sha256: String,
+    /// The version that it says it has, in a custom section `version`.
+    pub version: Option<String>,
     /// Size of the component in bytes.
     pub size_bytes: u64,
     /// `batch-transform` or `record-transform`.
@@ -157,6 +160,7 @@ impl Plugin {
         let world = world.map_err(|e| wrong_world(&exports, &format!("{e:#}")))?;
         let info = PluginInfo {
             sha256,
+            version: component_version(bytes),
             size_bytes: bytes.len() as u64,
             world: world_name,
             contract,
@@ -217,6 +221,11 @@ impl Plugin {
     /// The name under which it was compiled.
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// The version that the component says it has.
+    pub fn version(&self) -> Option<&str> {
+        self.inner.info.version.as_deref()
     }
 
     /// SHA-256 of the component, in lower-case hex.

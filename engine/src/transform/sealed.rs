@@ -2,6 +2,10 @@
 
 #![allow(unsafe_code)]
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
+
+use memmap2::MmapOptions;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -18,34 +22,40 @@ impl Key {
         Self(bytes)
     }
 
-    /// A component's compiled code under a name, with its MAC in front.
+    /// A component's compiled code under a name, with its MAC behind.
     pub(super) fn seal(&self, name: &str, component: &Component) -> wasmtime::Result<Vec<u8>> {
-        let code = component.serialize()?;
-        let mut sealed = Vec::with_capacity(MAC_BYTES + code.len());
-        sealed.extend(self.mac(name, &code).as_bytes());
-        sealed.extend(code);
+        let mut sealed = component.serialize()?;
+        let mac = self.mac(name, &sealed);
+        sealed.extend(mac.as_bytes());
         Ok(sealed)
     }
 
-    /// The component that was sealed under that name. The error says why it is not to be used.
+    /// The component that was sealed under that name, mapped from its file, of which nothing is copied.
+    /// The file must be this user's alone, and never written to once it has its name. The error says
+    /// why it is not to be used.
     pub(super) fn open(
         &self,
         engine: &Engine,
         name: &str,
-        sealed: &[u8],
+        file: &File,
     ) -> Result<Component, String> {
-        let (mac, code) = sealed
-            .split_first_chunk::<MAC_BYTES>()
+        // SAFETY: nobody writes to the file or cuts it, as the caller says: only this user could.
+        let sealed = unsafe { MmapOptions::new().populate().map(file) };
+        let sealed = sealed.map_err(|error| error.to_string())?;
+        let (code, mac) = sealed
+            .split_last_chunk::<MAC_BYTES>()
             .ok_or_else(|| "it is truncated".to_owned())?;
         if self.mac(name, code) != *mac {
             return Err("its MAC is wrong".to_owned());
         }
+        // The very file that was checked, whatever has its name by now.
+        let path = format!("/dev/fd/{}", file.as_raw_fd());
         // SAFETY: wasmtime runs what it is given, so the code must be what `Component::serialize`
         // gave. A right MAC says that it is: it was made over these bytes by who has the key, which
-        // only this user can read, and `seal` is all that makes one. The bytes are in memory, where
-        // nobody changes them after the check. What another version or configuration of the engine
-        // wrote, wasmtime refuses by itself.
-        let component = unsafe { Component::deserialize(engine, code) };
+        // only this user can read, and `seal` is all that makes one. Nobody changes the file after the
+        // check, as above; the MAC at its end is of no section of it, and not looked at. What another
+        // version or configuration of the engine wrote, wasmtime refuses by itself.
+        let component = unsafe { Component::deserialize_file(engine, path) };
         component.map_err(|error| format!("{error:#}"))
     }
 

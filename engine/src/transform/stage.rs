@@ -174,7 +174,12 @@ impl Stage {
             };
             let was_used = instance.calls > 0;
             let start = Instant::now();
-            match self.attempt(instance, view, inputs, at..at + count, deadline) {
+            let attempt = self.attempt(instance, view, inputs, at..at + count, deadline);
+            if let Err(flaw) = &attempt {
+                let (transform, reason) = (&self.plan.name, &flaw.reason);
+                tracing::debug!(transform, rows = count, reason, "a call failed");
+            }
+            match attempt {
                 Ok(valid) => {
                     made.check_total(&valid, self.total_bytes())?;
                     made.add(at, count, valid)?;

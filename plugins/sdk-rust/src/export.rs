@@ -9,6 +9,27 @@ pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| log(Level::Error, &panic.to_string())));
 }
 
+/// Writes the version of the package that exports a transform into its module, where the host looks for it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! package_version {
+    () => {
+        const VERSION: &str = ::std::env!("CARGO_PKG_VERSION");
+
+        #[used]
+        #[unsafe(link_section = "version")]
+        static SECTION: [u8; VERSION.len()] = $crate::bytes_of(VERSION);
+    };
+}
+
+/// A text's bytes, as many as it has.
+#[doc(hidden)]
+pub const fn bytes_of<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(text.as_bytes());
+    bytes
+}
+
 /// Makes a [`Transform`](crate::Transform) the component's one, of the world `batch-transform`.
 #[macro_export]
 macro_rules! export {
@@ -17,6 +38,8 @@ macro_rules! export {
         #[allow(unsafe_code)]
         const _: () = {
             struct Component;
+
+            $crate::package_version!();
 
             ::std::thread_local! {
                 static INSTANCE: ::std::cell::RefCell<$crate::Instance<$transform>> =
@@ -54,6 +77,8 @@ macro_rules! export_record {
         #[allow(unsafe_code)]
         const _: () = {
             struct Component;
+
+            $crate::package_version!();
 
             ::std::thread_local! {
                 static INSTANCE: ::std::cell::RefCell<$crate::Instance<$transform>> =

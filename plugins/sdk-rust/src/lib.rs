@@ -55,7 +55,7 @@ pub use build::{
 };
 pub use config::parse_config;
 #[doc(hidden)]
-pub use export::log_panics;
+pub use export::{bytes_of, log_panics};
 pub use instance::Instance;
 pub use log::{Level, log};
 pub use number::Number;

@@ -123,6 +123,10 @@ fn print(
     let columns = |fields: &[Field]| list(&fields.iter().map(describe).collect::<Vec<_>>());
     for (name, text) in [
         ("file", path.display().to_string()),
+        (
+            "version",
+            plain(info.version.as_deref().unwrap_or("unknown")),
+        ),
         ("size", bytes(info.size_bytes)),
         ("sha256", info.sha256.clone()),
         (

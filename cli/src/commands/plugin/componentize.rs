@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// The world, where the module does not know it
     #[arg(long, value_enum)]
     world: Option<World>,
+    /// The version that the component says it has; one built with the SDK for Rust has its package's
+    #[arg(long)]
+    version: Option<String>,
 }
 
 const EXAMPLE: &str = "\
@@ -31,7 +34,7 @@ impl Args {
     /// Writes the component.
     pub(crate) fn run(self) -> Outcome {
         let world = self.world.map(World::name);
-        componentize::componentize(&self.core, &self.component, world)
+        componentize::componentize(&self.core, &self.component, world, self.version.as_deref())
             .map_err(|error| Failure::new(error.to_string()))
     }
 }

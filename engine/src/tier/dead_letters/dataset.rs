@@ -3,9 +3,11 @@
 //! The table's columns, `__bucket`, `__offset` and `__timestamp` as the lake has them, then `__transform`, `__plugin` (the
 //! SHA-256 of the component), `__version` (of the plugin, null when it is not known) and `__error`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, new_null_array};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, StringArray, new_null_array};
 use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
@@ -43,18 +45,29 @@ pub(crate) fn schema_of(table: &Schema) -> SchemaRef {
     extended(table, own)
 }
 
-/// Letters of the log as rows of the dataset.
+/// Letters of the log as rows of the dataset; `versions` are those of the plugins that are known, by SHA-256.
 pub(super) fn to_dataset(
     letters: &RecordBatch,
     schema: &SchemaRef,
     bucket: i32,
+    versions: &BTreeMap<&str, &str>,
 ) -> Result<RecordBatch> {
     let rows = letters.num_rows();
+    let versions = || {
+        let plugins = letters
+            .column_by_name(PLUGIN_COLUMN)?
+            .as_string_opt::<i32>()?;
+        let version = |plugin: Option<&str>| versions.get(plugin?).copied();
+        Some(plugins.iter().map(version).collect::<StringArray>())
+    };
     let column = |field: &Arc<Field>| -> ArrayRef {
         match letters.column_by_name(field.name()) {
             Some(column) => Arc::clone(column),
             None if field.name() == BUCKET_COLUMN => Arc::new(Int32Array::from_value(bucket, rows)),
-            None => new_null_array(field.data_type(), rows),
+            None => match versions().filter(|_| field.name() == VERSION_COLUMN) {
+                Some(versions) => Arc::new(versions),
+                None => new_null_array(field.data_type(), rows),
+            },
         }
     };
     let columns = schema.fields().iter().map(column).collect();

@@ -219,10 +219,12 @@ impl Dataset {
     fn with(mut self, context: &TierContext, letters: &mut log::Letters, to: u64) -> Result<Self> {
         let (_, schema) = place_of(context);
         let bucket = context.settings.bucket;
+        let shape = context.shape();
+        let versions = shape.plugin_versions();
         let (lake, made, written) = streamed(&context.executor, self.lake, |sink| {
             let mut made = 0;
             for batch in letters {
-                let batch = dataset::to_dataset(&batch?, &schema, bucket)?;
+                let batch = dataset::to_dataset(&batch?, &schema, bucket, &versions)?;
                 made += batch.num_rows() as u64;
                 if !sink(batch) {
                     break;

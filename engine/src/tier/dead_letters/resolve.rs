@@ -247,7 +247,12 @@ impl Attempt {
                 let rows = lake_rows(&self.shape, bucket, part.source(), Some(rows))?;
                 Ok((rows.num_rows() == 0 || out(rows))
                     && (failed.num_rows() == 0
-                        || again(to_dataset(&failed, &dataset_schema, bucket)?)))
+                        || again(to_dataset(
+                            &failed,
+                            &dataset_schema,
+                            bucket,
+                            &self.shape.plugin_versions(),
+                        )?)))
             })?;
             if !goes_on {
                 break;

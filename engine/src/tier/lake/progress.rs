@@ -52,6 +52,7 @@ pub(crate) struct Progress {
 pub(crate) struct TransformRecord {
     pub(crate) name: String,
     pub(crate) plugin: String,
+    pub(crate) version: Option<String>,
     pub(crate) sha256: String,
 }
 

@@ -75,6 +75,7 @@ fn plain(table_id: Uuid, bucket: i32, from: u64, to: u64) -> Round {
     let transform = TransformRecord {
         name: "t".into(),
         plugin: "p".into(),
+        version: Some("1.2.3".into()),
         sha256: "00".into(),
     };
     Round {
@@ -170,7 +171,7 @@ async fn progress_survives_reopening_after_each_of_two_rounds() {
         .unwrap();
     assert_eq!(
         record["alluvium.transforms"],
-        r#"[{"name":"t","plugin":"p","sha256":"00"}]"#
+        r#"[{"name":"t","plugin":"p","sha256":"00","version":"1.2.3"}]"#
     );
     assert_eq!(
         (

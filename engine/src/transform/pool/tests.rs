@@ -8,7 +8,7 @@ use arrow_array::Int32Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 
-use super::super::guests::{SPIN, bind, guest, on_value, small_limits, spec};
+use super::super::guests::{FOREVER, bind, guest, on_value, small_limits, spec};
 use super::super::{Limits, OnError, PluginHost};
 use super::*;
 
@@ -47,7 +47,7 @@ fn results_are_those_of_the_batches_in_the_order_in_which_they_were_submitted() 
 fn a_slow_plan_takes_turns_with_the_others() {
     let host = PluginHost::new().unwrap();
     let pool = TransformPool::new(1).unwrap();
-    let slow = plan(&host, SPIN, small_limits());
+    let slow = plan(&host, FOREVER, small_limits());
     let quick = plan(&host, "", small_limits());
     let slow = [0, 1, 2].map(|i| pool.submit(&slow, batch(i..i + 1)));
     pool.submit(&quick, batch(0..1)).wait().unwrap();
@@ -61,7 +61,7 @@ fn a_slow_plan_takes_turns_with_the_others() {
 fn who_submits_waits_while_two_batches_wait_for_each_worker() {
     let host = PluginHost::new().unwrap();
     let pool = TransformPool::new(1).unwrap();
-    let slow = plan(&host, SPIN, small_limits());
+    let slow = plan(&host, FOREVER, small_limits());
     let submitted = AtomicUsize::new(0);
     let (sender, receiver) = sync_channel(8);
     std::thread::scope(|scope| {
@@ -82,7 +82,7 @@ fn who_submits_waits_while_two_batches_wait_for_each_worker() {
 
 /// A batch on which its plan would fail for 10 s, row by row, and which a worker has begun.
 fn endless(pool: &TransformPool, host: &PluginHost) -> Pending {
-    let pending = pool.submit(&plan(host, SPIN, small_limits()), batch(0..100));
+    let pending = pool.submit(&plan(host, FOREVER, small_limits()), batch(0..100));
     while !pool.inner.shared.state.lock().queues.is_empty() {
         std::thread::yield_now();
     }

@@ -1,0 +1,2 @@
+;; Never returns.
+(loop $spin (br $spin))

@@ -1,0 +1,1 @@
+(func $deep (call $deep)) ;; Calls itself without end.

@@ -91,6 +91,7 @@ bench-log: setup
 # The same features, so that one build serves both.
 bench-tiering: setup
 	cargo bench --locked -p alluvium-benches --features peers --bench tiering
+	cargo bench --locked -p alluvium-benches --features peers --bench unattended
 
 # The plugin host alone, then the whole pipeline; ALLUVIUM_BENCH_PYTHON is a Python with model2vec, if there is one.
 bench-transform: setup plugins

@@ -16,6 +16,7 @@ mod columns;
 mod commands;
 mod failure;
 mod input;
+mod metrics;
 mod output;
 mod output_file;
 mod signals;

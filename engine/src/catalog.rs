@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::index::IndexSpec;
 use crate::log::{check_schema, sync_directory};
 use crate::options::Settings;
-use crate::tier::lake::{BUCKET_COLUMN, LakeOptions, OFFSET_COLUMN};
+use crate::tier::lake::{BUCKET_COLUMN, CredentialProvider, LakeOptions, OFFSET_COLUMN};
 use crate::transform::TransformSpec;
 
 /// The lake's column of a row's append time.
@@ -209,12 +209,18 @@ impl TableMeta {
     }
 
     /// The lake and how to get in.
-    pub(crate) fn lake_options(&self, store: &Path, table: &str) -> LakeOptions {
+    pub(crate) fn lake_options(
+        &self,
+        store: &Path,
+        table: &str,
+        provider: Option<&CredentialProvider>,
+    ) -> LakeOptions {
         let default = || store.join("lake").join(format!("{table}.lance"));
         let uri = self.lake.clone();
         LakeOptions {
             uri: uri.unwrap_or_else(|| default().to_string_lossy().into_owned()),
             storage_options: self.storage_options.clone().into_iter().collect(),
+            provider: provider.cloned(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What a user can set, with its defaults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_schema::SchemaRef;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::{Durability, RECYCLED_SEGMENTS, Retention, SEGMENT_BYTES, WhenFull};
 use crate::maintenance::Maintenance;
+use crate::tier::lake::CredentialProvider;
 use crate::transform::{Limits, TransformSpec};
 
 /// How a new table is kept. Only the schema has no default.
@@ -32,6 +34,7 @@ pub struct TableOptions {
     pub(crate) transforms: Vec<TransformSpec>,
     pub(crate) lake: Option<String>,
     pub(crate) storage_options: BTreeMap<String, String>,
+    pub(crate) secrets_in_clear: bool,
     pub(crate) settings: Settings,
 }
 
@@ -95,6 +98,7 @@ impl TableOptions {
             transforms: Vec::new(),
             lake: None,
             storage_options: BTreeMap::new(),
+            secrets_in_clear: false,
             settings: Settings::default(),
         }
     }
@@ -114,9 +118,17 @@ impl TableOptions {
 
     /// An option of the lake's object store, as Lance names it (`region`, `endpoint`, ...). It is kept in
     /// the table's file as it is given; a value `env:NAME` stands for that environment variable when the
-    /// lake is opened, which keeps a secret out of the file.
+    /// lake is opened. A secret itself is refused, unless [`secrets_in_clear`](Self::secrets_in_clear) allows it;
+    /// [`StoreOptions::credentials`] can provide it.
     pub fn storage_option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.storage_options.insert(name.into(), value.into());
+        self
+    }
+
+    /// Whether storage options that hold a secret may be written into the table's file, which only its owner may read.
+    /// Default: false.
+    pub fn secrets_in_clear(mut self, allowed: bool) -> Self {
+        self.secrets_in_clear = allowed;
         self
     }
 
@@ -216,6 +228,7 @@ pub struct StoreOptions {
     pub(crate) tiering: bool,
     pub(crate) tiering_memory: u64,
     pub(crate) plugin_dirs: Vec<PathBuf>,
+    pub(crate) credentials: Option<CredentialProvider>,
 }
 
 impl Default for StoreOptions {
@@ -226,6 +239,7 @@ impl Default for StoreOptions {
             tiering: true,
             tiering_memory: 256 << 20,
             plugin_dirs: Vec::new(),
+            credentials: None,
         }
     }
 }
@@ -267,6 +281,30 @@ impl StoreOptions {
     /// A directory to look for standard plugins in, before the usual places.
     pub fn plugin_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.plugin_dirs.push(directory.into());
+        self
+    }
+
+    /// Who is asked for a lake's storage options whenever one is opened, by its URI: for secrets that are kept in a vault, or
+    /// that expire. What it gives goes before what the table has. An error is told as that of the lake. Default: nobody.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// let store = alluvium::StoreOptions::new()
+    ///     .credentials(|uri| match uri.starts_with("s3://") {
+    ///         true => Ok([("aws_session_token".to_owned(), "from a vault".to_owned())].into()),
+    ///         false => Ok(Default::default()),
+    ///     })
+    ///     .open(directory.path().join("store"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn credentials<F>(mut self, provider: F) -> Self
+    where
+        F: Fn(&str) -> Result<HashMap<String, String>, Box<dyn std::error::Error + Send + Sync>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.credentials = Some(CredentialProvider(Arc::new(provider)));
         self
     }
 

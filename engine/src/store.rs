@@ -22,7 +22,7 @@ use crate::shape::{Shape, schemas_of};
 use crate::table::{Table, TableInner, raw_options};
 use crate::tier::context::{TierContext, TierReport};
 use crate::tier::dead_letters::dataset::{options_of, schema_of};
-use crate::tier::lake::{Lake, LakeOptions};
+use crate::tier::lake::{CredentialProvider, Lake, LakeOptions, is_secret_in_clear};
 use crate::tier::scheduler::Scheduler;
 
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
@@ -62,6 +62,7 @@ struct Inner {
     tables: Mutex<BTreeMap<String, Arc<TableInner>>>,
     is_closed: AtomicBool,
     plugins: Arc<Plugins>,
+    credentials: Option<CredentialProvider>,
     executor: Arc<Executor>,
     /// Released last, by being the last field.
     _lock: Option<StoreLock>,
@@ -96,6 +97,7 @@ impl Store {
                 tables: Mutex::default(),
                 is_closed: AtomicBool::new(false),
                 plugins: Arc::new(Plugins::new(path.clone(), options.plugin_dirs)),
+                credentials: options.credentials,
                 executor: Arc::new(Executor::new(&path)?),
                 path,
                 _lock: lock,
@@ -214,7 +216,7 @@ impl Store {
         for name in self.table_names()? {
             let directory = tables_directory(&self.inner.path).join(&name);
             let meta = TableMeta::read(&directory)?;
-            let lake = meta.lake_options(&self.inner.path, &name);
+            let lake = meta.lake_options(&self.inner.path, &name, self.inner.credentials.as_ref());
             let report = TierReport::read(&directory);
             let letters = format!("{name}.dead_letters");
             // Most queries do not ask for it, and on an object store it takes a request to find that it isn't there.
@@ -271,7 +273,7 @@ impl Store {
             table_id: meta.table_id,
             settings: meta.settings.clone(),
             schema: meta.schema(&directory)?,
-            lake: meta.lake_options(&self.inner.path, name),
+            lake: meta.lake_options(&self.inner.path, name, self.inner.credentials.as_ref()),
             plugins: Arc::clone(&self.inner.plugins),
             executor: Arc::clone(&self.inner.executor),
             shape: RwLock::new(Arc::new(Shape::new(meta, &directory)?)),
@@ -433,6 +435,15 @@ fn check_settings(options: &TableOptions) -> Result<()> {
         return Err(Error::invalid("max_log_bytes", reason));
     }
     options.settings.maintenance.check()?;
+    let mut secrets = options.storage_options.iter();
+    if let Some((name, _)) = secrets.find(|(name, value)| is_secret_in_clear(name, value))
+        && !options.secrets_in_clear
+    {
+        return Err(Error::invalid(
+            format!("storage option {name:?}"),
+            "holds a secret, which would be written into the store; give env:NAME, a provider of credentials, or allow secrets in clear",
+        ));
+    }
     if let crate::Durability::Interval(interval) = options.settings.durability
         && interval.is_zero()
     {

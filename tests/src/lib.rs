@@ -177,6 +177,7 @@ pub struct S3Server {
 pub const BUCKET: &str = "lake";
 const ACCESS_KEY: &str = "testkey";
 const SECRET_KEY: &str = "testsecret1234";
+const SECRET_VARIABLE: &str = "ALLUVIUM_TEST_SECRET";
 
 impl S3Server {
     pub fn start() -> Self {
@@ -239,6 +240,22 @@ impl S3Server {
     /// The server's address.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// The options of `create` for a lake on this server; the secret is in the environment, see [`Store::env`].
+    pub fn create_options(&self) -> Vec<String> {
+        let options = self.options().into_iter().map(|(name, value)| match name {
+            "secret_access_key" => format!("{name}=env:{SECRET_VARIABLE}"),
+            _ => format!("{name}={value}"),
+        });
+        options
+            .flat_map(|option| ["--storage-option".to_owned(), option])
+            .collect()
+    }
+
+    /// A store whose command finds the secret.
+    pub fn store(&self) -> Store {
+        Store::new().env(SECRET_VARIABLE, SECRET_KEY)
     }
 
     /// What gets one in.

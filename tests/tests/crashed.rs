@@ -159,7 +159,7 @@ fn on_disk_dying_at_any_step_loses_and_doubles_nothing() {
 #[test]
 fn on_s3_dying_at_any_step_loses_and_doubles_nothing() {
     let server = S3Server::start();
-    let store = Store::new();
+    let store = server.store();
     let lake = format!("s3://{BUCKET}/crashed.lance");
     let options: Vec<String> = server
         .options()
@@ -167,9 +167,7 @@ fn on_s3_dying_at_any_step_loses_and_doubles_nothing() {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     let mut more = vec!["--lake".to_owned(), lake.clone()];
-    for option in &options {
-        more.extend(["--storage-option".to_owned(), option.clone()]);
-    }
+    more.extend(server.create_options());
     create(&store, &more);
     let rows = die_everywhere(&store, false);
     assert_all_there(&lake, &options, rows);

@@ -139,17 +139,10 @@ fn photos_become_rows_of_a_local_lake_that_pylance_reads() {
 #[test]
 fn photos_become_rows_of_a_lake_on_s3_that_pylance_reads() {
     let server = S3Server::start();
-    let store = Store::new().env("LAKE_SECRET", "testsecret1234");
+    let store = server.store();
     let lake = format!("s3://{BUCKET}/photos.lance");
     let mut create = vec!["--lake".to_owned(), lake.clone()];
-    for (name, value) in server.options() {
-        let value = if name == "secret_access_key" {
-            "env:LAKE_SECRET"
-        } else {
-            &value
-        };
-        create.extend(["--storage-option".to_owned(), format!("{name}={value}")]);
-    }
+    create.extend(server.create_options());
     let reader: Vec<_> = server
         .options()
         .iter()
@@ -173,6 +166,7 @@ fn a_lake_that_cannot_be_reached_is_told_at_creation_in_one_line() {
             "photos".to_owned(),
             "--column".to_owned(),
             "n:int64".to_owned(),
+            "--secrets-in-clear".to_owned(),
         ];
         arguments.extend(["--lake".to_owned(), lake.to_owned()]);
         for (name, value) in server.options() {

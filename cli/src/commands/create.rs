@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// is not written into the store: aws_secret_access_key=env:AWS_SECRET_ACCESS_KEY.
     #[arg(long = "storage-option", value_name = "KEY=VALUE", value_parser = parse_pair)]
     storage_options: Vec<(String, String)>,
+    /// Allow storage options that hold a secret to be written into the store
+    #[arg(long)]
+    secrets_in_clear: bool,
     /// How old a row may grow before it is settled into the lake, as 500ms, 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     freshness: Option<Duration>,
@@ -113,6 +116,7 @@ impl Args {
         if let Some(lake) = self.lake {
             options = options.lake(lake);
         }
+        options = options.secrets_in_clear(self.secrets_in_clear);
         for (key, value) in self.storage_options {
             options = options.storage_option(key, value);
         }

@@ -1,6 +1,7 @@
 //! `alluvium run`.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use alluvium::{Table, TableStatus};
 
 use super::open_to_write;
 use crate::failure::Outcome;
+use crate::metrics::Endpoint;
 use crate::output::{Output, count, plain, rows};
 use crate::signals::Stop;
 
@@ -29,16 +31,25 @@ const GLANCE: Duration = Duration::from_secs(1);
 pub(crate) struct Args {
     /// The store's directory
     store: PathBuf,
+    /// Serve metrics for Prometheus at http://ADDRESS/metrics, on loopback: 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
+    /// Settle everything that waits before it ends, when it is asked to stop
+    #[arg(long)]
+    drain: bool,
 }
 
 const EXAMPLE: &str = "\
 Example:
-  alluvium run ./store";
+  alluvium run ./store
+  alluvium run ./store --metrics 127.0.0.1:9464";
 
 impl Args {
     /// Tiers until asked to stop.
     pub(crate) fn run(self) -> Outcome {
         let stop = Stop::listen()?;
+        // Before the store is opened: its logs look for a recorder then.
+        let endpoint = self.metrics.map(Endpoint::start).transpose()?;
         let store = open_to_write(&self.store, true)?;
         let tables = store
             .table_names()?
@@ -58,6 +69,12 @@ impl Args {
             if tables.len() == 1 { "table" } else { "tables" },
             self.store.display()
         ))?;
+        if let Some(endpoint) = &endpoint {
+            output.line(format_args!(
+                "metrics: http://{}/metrics",
+                endpoint.address()
+            ))?;
+        }
         output.flush()?;
 
         let mut watch = Watch::default();
@@ -71,6 +88,9 @@ impl Args {
             }
             thread::sleep(TICK);
         }
+        if self.drain {
+            drain(&tables);
+        }
         for table in &tables {
             table.sync()?;
         }
@@ -78,6 +98,16 @@ impl Args {
         store.close()?;
         output.line("stopped; every acknowledged row is safe in the log or the lake")?;
         output.flush()
+    }
+}
+
+/// Settles what waits, all tables at once. One whose lake is down keeps its rows in the log.
+fn drain(tables: &[Table]) {
+    let flushes = tables.iter().map(|table| (table, table.start_flush()));
+    for (table, flush) in flushes.collect::<Vec<_>>() {
+        if let Err(error) = flush.and_then(|flush| flush.wait()) {
+            tracing::warn!(table = table.name(), "{}", plain(&error.to_string()));
+        }
     }
 }
 

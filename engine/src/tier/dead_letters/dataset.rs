@@ -26,7 +26,7 @@ pub(crate) fn options_of(lake: &LakeOptions) -> LakeOptions {
     let stem = uri.strip_suffix(ENDING).unwrap_or(uri);
     LakeOptions {
         uri: format!("{stem}.dead_letters{ENDING}"),
-        storage_options: lake.storage_options.clone(),
+        ..lake.clone()
     }
 }
 
@@ -116,6 +116,7 @@ mod tests {
             let options = LakeOptions {
                 uri: lake.to_owned(),
                 storage_options: [("region".to_owned(), "x".to_owned())].into(),
+                ..LakeOptions::default()
             };
             assert_eq!(options_of(&options).uri, letters);
             assert_eq!(options_of(&options).storage_options["region"], "x");

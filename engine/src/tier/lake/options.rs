@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use url::Url;
 
@@ -22,6 +23,37 @@ pub(crate) struct LakeOptions {
     pub(crate) uri: String,
     /// Credentials, endpoint and the like; a value `env:NAME` is read from the environment at open.
     pub(crate) storage_options: HashMap<String, String>,
+    /// Who is asked for more of them whenever the lake is opened.
+    pub(crate) provider: Option<CredentialProvider>,
+}
+
+/// Gives storage options for a lake's URI; see [`StoreOptions::credentials`](crate::StoreOptions::credentials).
+#[derive(Clone)]
+pub(crate) struct CredentialProvider(pub(crate) Arc<dyn Fn(&str) -> Provided + Send + Sync>);
+type Provided =
+    std::result::Result<HashMap<String, String>, Box<dyn std::error::Error + Send + Sync>>;
+
+impl fmt::Debug for CredentialProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CredentialProvider")
+    }
+}
+
+/// What the names of storage options have that hold a secret.
+const SECRET_NAMES: [&str; 7] = [
+    "secret",
+    "password",
+    "token",
+    "account_key",
+    "sas_key",
+    "service_account_key",
+    "credential",
+];
+
+/// Whether an option holds a secret itself, rather than the name of an environment variable that does.
+pub(crate) fn is_secret_in_clear(name: &str, value: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_NAMES.iter().any(|part| name.contains(part)) && !value.starts_with(FROM_ENVIRONMENT)
 }
 
 impl fmt::Debug for LakeOptions {
@@ -49,6 +81,13 @@ impl LakeOptions {
         let mut options = HashMap::with_capacity(self.storage_options.len() + 1);
         for (name, value) in &self.storage_options {
             options.insert(name.clone(), from_environment(name, value)?);
+        }
+        if let Some(provider) = &self.provider {
+            let provided = (provider.0)(&self.uri).map_err(|error| {
+                let what = format!("the credentials of {}", self.shown_uri());
+                Error::invalid(what, format!("could not be provided: {error}"))
+            })?;
+            options.extend(provided);
         }
         if !has(&options, "client_retry_timeout") {
             options.insert("client_retry_timeout".into(), RETRY_SECONDS.into());
@@ -190,6 +229,7 @@ mod tests {
         let options = LakeOptions {
             uri: "s3://me:hunter2@bucket/x/?sig=hunter2#hunter2".into(),
             storage_options: [("secret_access_key".into(), "hunter2".into())].into(),
+            ..LakeOptions::default()
         };
         assert_eq!(Place::new(&options.uri).unwrap().shown, "s3://bucket/x");
         assert!(!format!("{options:?}").contains("hunter2"));
@@ -200,6 +240,7 @@ mod tests {
         let with = |value: &str| LakeOptions {
             uri: "s3://b/x".into(),
             storage_options: [("secret_access_key".into(), value.into())].into(),
+            ..LakeOptions::default()
         };
         // PATH is there in every test run.
         let found = with("env:PATH").resolve().unwrap();
@@ -215,5 +256,45 @@ mod tests {
             text.contains("ALLUVIUM_NO_SUCH_VARIABLE") && text.contains("secret_access_key"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn credentials_are_asked_for_at_each_opening_and_what_went_wrong_is_told() {
+        let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let times = Arc::clone(&asked);
+        let provider = CredentialProvider(Arc::new(move |uri| {
+            assert_eq!(uri, "s3://b/x");
+            match times.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                0 => Ok([("session_token".to_owned(), "fresh".to_owned())].into()),
+                _ => Err("the vault is closed".into()),
+            }
+        }));
+        let options = LakeOptions {
+            uri: "s3://b/x".into(),
+            storage_options: [("session_token".into(), "old".into())].into(),
+            provider: Some(provider),
+        };
+        assert_eq!(options.resolve().unwrap()["session_token"], "fresh");
+        let told = options.resolve().unwrap_err().to_string();
+        assert!(
+            told.contains("vault is closed") && told.contains("s3://b/x"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_secret_is_known_by_its_name_unless_it_is_in_the_environment() {
+        for name in [
+            "aws_secret_access_key",
+            "AWS_SESSION_TOKEN",
+            "azure_storage_account_key",
+            "password",
+        ] {
+            assert!(is_secret_in_clear(name, "x"), "{name}");
+            assert!(!is_secret_in_clear(name, "env:X"), "{name}");
+        }
+        for name in ["region", "endpoint", "access_key_id", "allow_http"] {
+            assert!(!is_secret_in_clear(name, "x"), "{name}");
+        }
     }
 }

@@ -61,7 +61,7 @@ pub(crate) fn rows(bucket: i32, from: u64, to: u64) -> RecordBatch {
 pub(crate) fn at(path: &Path) -> LakeOptions {
     LakeOptions {
         uri: path.to_str().unwrap().to_owned(),
-        storage_options: HashMap::new(),
+        ..LakeOptions::default()
     }
 }
 

@@ -22,6 +22,7 @@ fn on(bucket: &str, secret: &str) -> LakeOptions {
         storage_options: options
             .map(|(key, value)| (key.into(), value.into()))
             .into(),
+        ..LakeOptions::default()
     }
 }
 

@@ -1,0 +1,44 @@
+//! Peak resident memory while a backlog is drained.
+
+use alluvium::{Durability, TableOptions};
+use alluvium_benches::images;
+
+use crate::manual;
+
+const SMALL_BATCHES: u64 = 512;
+const LARGE_BATCHES: u64 = 3072;
+
+/// A number of `/proc/self/status`, in MiB.
+fn status(name: &str) -> f64 {
+    let text = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = text.lines().find(|line| line.starts_with(name));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1));
+    kib.and_then(|kib| kib.parse::<f64>().ok())
+        .expect("a number")
+        / 1024.0
+}
+
+/// What draining so many batches of 1 MiB adds at its peak, in MiB.
+fn drain(batches: u64) -> f64 {
+    let batch = images(10, 1);
+    let (_directory, store) = manual();
+    let options = TableOptions::new(batch.schema()).durability(Durability::Buffered);
+    let table = store.create_table("t", options).expect("a table");
+    for _ in 0..batches {
+        let _ = table.append(&batch).expect("appended");
+    }
+    let before = status("VmRSS:");
+    // Forgets the peak so far (proc(5)).
+    std::fs::write("/proc/self/clear_refs", "5").expect("the peak is reset");
+    table.flush_to_lake().expect("tiered");
+    status("VmHWM:") - before
+}
+
+pub(crate) fn peak() {
+    let small = drain(SMALL_BATCHES);
+    let large = drain(LARGE_BATCHES);
+    println!(
+        "| peak RSS that draining {LARGE_BATCHES} MiB adds, over {SMALL_BATCHES} MiB | {:.2} ({large:.0} MiB over {small:.0} MiB) |",
+        large / small
+    );
+}

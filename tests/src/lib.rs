@@ -169,8 +169,10 @@ pub fn python(script: &str, arguments: &[&str]) -> String {
 /// A real S3 server (SeaweedFS) on loopback with an empty bucket, stopped when dropped.
 pub struct S3Server {
     process: Child,
+    /// The first of its four ports.
+    base: u16,
     endpoint: String,
-    _data: TempDir,
+    data: TempDir,
 }
 
 /// The one bucket of an [`S3Server`].
@@ -191,50 +193,28 @@ impl S3Server {
         fs::write(&config, identity.to_string()).expect("a file");
         fs::create_dir(data.path().join("data")).expect("a directory");
         let base = free_ports();
-        let flag = |name: &str, value: String| format!("-{name}={value}");
-        let path = |name: &str| data.path().join(name).display().to_string();
-        let process = Command::new(cache().join("venv/bin/weed"))
-            .arg(flag("logdir", path("")))
-            .arg("server")
-            .args([
-                flag("dir", path("data")),
-                flag("s3.config", path("s3.json")),
-            ])
-            .args([
-                "-ip=127.0.0.1",
-                "-ip.bind=127.0.0.1",
-                "-master.telemetry=false",
-            ])
-            .args([
-                "-master.volumeSizeLimitMB=512",
-                "-volume.max=0",
-                "-volume.preStopSeconds=1",
-            ])
-            .args([
-                flag("master.port", base.to_string()),
-                flag("volume.port", (base + 1).to_string()),
-            ])
-            .args([
-                "-filer".to_owned(),
-                flag("filer.port", (base + 2).to_string()),
-            ])
-            .args(["-s3".to_owned(), flag("s3.port", (base + 3).to_string())])
-            .args(["-s3.port.iceberg=0", "-s3.port.lance=0"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("weed runs: run `make test`");
         let server = Self {
-            process,
+            process: serve(data.path(), base),
+            base,
             endpoint: format!("http://127.0.0.1:{}", base + 3),
-            _data: data,
+            data,
         };
-        wait_for_port(base + 3);
         python(
             "make_bucket.py",
             &[&server.endpoint, ACCESS_KEY, SECRET_KEY, BUCKET],
         );
         server
+    }
+
+    /// Kills the server; what it has stays.
+    pub fn stop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts the server again where it was.
+    pub fn start_again(&mut self) {
+        self.process = serve(self.data.path(), self.base);
     }
 
     /// The server's address.
@@ -275,6 +255,45 @@ impl Drop for S3Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Starts the server on a directory's files and waits until it answers.
+fn serve(directory: &Path, base: u16) -> Child {
+    let flag = |name: &str, value: String| format!("-{name}={value}");
+    let path = |name: &str| directory.join(name).display().to_string();
+    let process = Command::new(cache().join("venv/bin/weed"))
+        .arg(flag("logdir", path("")))
+        .arg("server")
+        .args([
+            flag("dir", path("data")),
+            flag("s3.config", path("s3.json")),
+        ])
+        .args([
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-master.telemetry=false",
+        ])
+        .args([
+            "-master.volumeSizeLimitMB=512",
+            "-volume.max=0",
+            "-volume.preStopSeconds=1",
+        ])
+        .args([
+            flag("master.port", base.to_string()),
+            flag("volume.port", (base + 1).to_string()),
+        ])
+        .args([
+            "-filer".to_owned(),
+            flag("filer.port", (base + 2).to_string()),
+        ])
+        .args(["-s3".to_owned(), flag("s3.port", (base + 3).to_string())])
+        .args(["-s3.port.iceberg=0", "-s3.port.lance=0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("weed runs: run `make test`");
+    wait_for_port(base + 3);
+    process
 }
 
 /// Four ports in a row that nobody listens on, nor on the ones 10000 above, which SeaweedFS takes too.

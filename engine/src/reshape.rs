@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 
 use crate::alteration::{Alteration, Altered};
-use crate::catalog::{Altering, Generation, PinnedTransform, check_columns, lake_schema};
+use crate::catalog::{
+    Altering, Generation, PinnedTransform, TableMeta, check_columns, lake_schema,
+};
 use crate::error::{Error, Result};
 use crate::pipeline::Pipeline;
 use crate::pipeline::runner::Current;
@@ -67,20 +69,18 @@ fn reshape(
     if altered.is_some() {
         meta.add_schema(&schema)?;
     }
-    let is_there = |column: &str| lake_columns.field_with_name(column).is_ok();
+    let lake_schema = lake_schema(&lake_columns);
+    let is_there = |column: &str| lake_schema.field_with_name(column).is_ok();
     meta.indices.retain(|index| is_there(&index.column));
     let gone = dropped.iter().filter(|column| !is_there(column));
     meta.altering = Some(Altering {
         dropped: gone.cloned().collect(),
     });
     let generation = Generation::new(pinned, &made);
-    let change = Change {
-        lake_schema: lake_schema(&lake_columns),
-        meta,
-    };
+    let change = Change { meta, lake_schema };
     // No round runs in here: the rows that are staged keep their transforms, and where there were none all that are not
     // tiered get the new ones.
-    let prepare = |tiered, meta: &mut crate::catalog::TableMeta| {
+    let prepare = |tiered, meta: &mut TableMeta| {
         if is_staged {
             table.pipeline.begin(tiered)?;
         }

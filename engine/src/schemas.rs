@@ -1,6 +1,7 @@
 //! The schemas that a table has had, and frames of any of them read as rows of its newest.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
@@ -163,8 +164,8 @@ impl FrameRows {
     pub(crate) fn read(&mut self, frame: &Frame) -> Result<RecordBatch> {
         let id = frame.header.schema_id;
         let decoder = match self.decoders.entry(id) {
-            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::btree_map::Entry::Vacant(new) => {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
                 let whole = Arc::clone(self.schemas.of(frame)?);
                 let wanted = self
                     .schema

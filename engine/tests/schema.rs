@@ -525,6 +525,7 @@ fn an_index_of_a_widened_column_is_built_again_and_that_of_a_dropped_one_is_gone
     table.flush_to_lake().unwrap();
     table.create_index("n", IndexKind::BTree).unwrap();
     table.create_index("s", IndexKind::BTree).unwrap();
+    table.create_index("__offset", IndexKind::BTree).unwrap();
     let indexed = |table: &Table| {
         let status = table.maintain().unwrap();
         let of = status
@@ -533,14 +534,13 @@ fn an_index_of_a_widened_column_is_built_again_and_that_of_a_dropped_one_is_gone
             .map(|index| (index.name, index.indexed_rows));
         of.collect::<Vec<_>>()
     };
-    assert_eq!(
-        indexed(&table),
-        [("n_btree".to_owned(), 5000), ("s_btree".to_owned(), 5000)]
-    );
+    let all = ["n_btree", "s_btree", "__offset_btree"];
+    assert_eq!(indexed(&table), all.map(|name| (name.to_owned(), 5000)));
     table
         .alter(&[widen("n", DataType::Int64), drop_column("s")])
         .unwrap();
-    assert_eq!(indexed(&table), [("n_btree".to_owned(), 5000)]);
+    let left = ["n_btree", "__offset_btree"];
+    assert_eq!(indexed(&table), left.map(|name| (name.to_owned(), 5000)));
     let found = fixture
         .store
         .as_ref()
@@ -585,4 +585,52 @@ fn tables_that_share_a_lake_are_altered_one_after_the_other() {
         assert_eq!(n.collect::<Vec<_>>(), some(0..10));
     }
     assert_healthy(&other);
+}
+
+#[test]
+fn an_alteration_that_the_lake_cannot_take_leaves_all_as_it_was() {
+    let mut fixture = Fixture::new();
+    let table = with_rows(&mut fixture);
+    let before = fixture.table_file();
+    let data = fixture.path().join("lake/t.lance/data");
+    let away = fixture.path().join("away");
+    std::fs::rename(&data, &away).unwrap();
+    let alterations = [widen("n", DataType::Int64), drop_column("s")];
+    let error = table.alter(&alterations).unwrap_err();
+    assert!(matches!(error, Error::Lake { .. }), "{error}");
+    assert_eq!(fixture.table_file(), before);
+    assert_eq!(table.schema(), rows(0..0).schema());
+    let _ = std::fs::remove_dir_all(&data);
+    std::fs::rename(&away, &data).unwrap();
+    let _ = table.append(&rows(20..30)).unwrap();
+    table.flush_to_lake().unwrap();
+    table.alter(&alterations).unwrap();
+    table.flush_to_lake().unwrap();
+    assert_eq!(fixture.lake_numbers("n"), some(0..30));
+    assert_healthy(&table);
+}
+
+#[test]
+fn rows_whose_columns_the_table_does_not_know_are_kept_and_told() {
+    let mut fixture = Fixture::new();
+    let table = with_rows(&mut fixture);
+    let file = fixture.path().join("tables/t/table.json");
+    let before = fixture.table_file();
+    table.alter(&[add("note", DataType::Utf8)]).unwrap();
+    let note: ArrayRef = Arc::new(StringArray::from(vec!["new"]));
+    let _ = table.append(&rows_with(20..21, "note", note)).unwrap();
+    let after = fixture.table_file();
+    // As if an older copy of the file was brought back.
+    fixture.store.take().unwrap().close().unwrap();
+    std::fs::write(&file, before).unwrap();
+    let table = fixture.reopen();
+    let told = table.flush_to_lake().unwrap_err().to_string();
+    assert!(told.contains("schema 2"), "{told}");
+    let told = table.read_log(20).next().unwrap().unwrap_err().to_string();
+    assert!(told.contains("schema 2"), "{told}");
+    fixture.store.take().unwrap().close().unwrap();
+    std::fs::write(&file, after).unwrap();
+    let table = fixture.reopen();
+    table.flush_to_lake().unwrap();
+    assert_eq!(fixture.lake_numbers("n"), some(0..21));
 }

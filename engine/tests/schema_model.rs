@@ -233,7 +233,7 @@ fn check_log(model: &Model, table: &Table) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
     fn the_lake_and_the_log_are_what_a_model_says(steps in steps()) {

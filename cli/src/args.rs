@@ -7,8 +7,8 @@ use alluvium::Durability;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, create, dead_letters, index, ingest, maintain, plugin, query, run, search, status, tier,
-    transforms, verify,
+    alter, bench, create, dead_letters, index, ingest, maintain, plugin, query, run, search,
+    status, tier, transforms, verify,
 };
 
 /// An embedded storage engine: an append-only log, sandboxed transforms, and a Lance dataset
@@ -43,6 +43,7 @@ Exit status: 0 when all went well, 1 when something failed (one line on standard
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Create(create::Args),
+    Alter(alter::Args),
     Ingest(ingest::Args),
     Tier(tier::Args),
     Run(run::Args),

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
 
     let result = match cli.command {
         Command::Create(args) => args.run(),
+        Command::Alter(args) => args.run(),
         Command::Ingest(args) => args.run(),
         Command::Tier(args) => args.run(),
         Command::Run(args) => args.run(),

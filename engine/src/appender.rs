@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
@@ -131,6 +132,9 @@ pub struct Appender {
 #[derive(Debug)]
 struct Shared {
     table: Table,
+    /// The table's columns when this was made: what is gathered has them, also once the table was altered.
+    schema: SchemaRef,
+    schema_id: u16,
     options: AppenderOptions,
     /// What was taken from `gathered` and could not be written yet. Who writes holds this lock, so that
     /// frames keep the order, and others can go on gathering.
@@ -153,8 +157,12 @@ impl Appender {
             let reason = format!("{} is not between 1 and {BYTES_MAX}", options.bytes);
             return Err(Error::invalid("bytes of an appender", reason));
         }
+        let schemas = Arc::clone(&table.inner.tierer.context.shape().schemas);
+        let schema = Arc::clone(schemas.newest());
         let shared = Shared {
-            gathered: Mutex::new(Gathered::new(table.name(), table.schema())),
+            gathered: Mutex::new(Gathered::new(table.name(), Arc::clone(&schema))),
+            schema,
+            schema_id: schemas.newest_id(),
             table,
             options,
             unwritten: Mutex::default(),
@@ -167,7 +175,8 @@ impl Appender {
         })
     }
 
-    /// Gathers one row, its cells in the order of the table's columns; [`Value`] tells which cells fit which
+    /// Gathers one row, its cells in the order of the columns that the table had when the appender was made, also once it
+    /// was [altered](Table::alter); [`Value`] tells which cells fit which
     /// columns. It takes no record batch, and no allocation of its own.
     ///
     /// # Errors
@@ -190,13 +199,16 @@ impl Appender {
     /// None of the batch's rows was taken: what [`Table::append`] fails with, or what writing the rows before
     /// it failed with; see [`Appender`].
     pub fn append(&self, batch: &RecordBatch) -> Result<()> {
-        self.shared.table.check_batch(batch)?;
+        let schema_id = self.shared.table.check_batch(batch)?;
         let rows = batch.num_rows() as u64;
         if rows == 0 {
             return Ok(());
         }
-        // What nested columns call their parts can differ from the table; such a batch cannot be joined.
-        if let Some(batch) = gathered::joinable(&self.shared.table.schema(), batch) {
+        // What nested columns call their parts can differ from the table, and the table can have been altered; such a batch
+        // cannot be joined.
+        if schema_id == self.shared.schema_id
+            && let Some(batch) = gathered::joinable(&self.shared.schema, batch)
+        {
             let bytes = gathered::bytes_of(&batch);
             if bytes < self.shared.options.bytes {
                 return self.gather(rows, |gathered| gathered.push_batch(batch, bytes));
@@ -303,7 +315,7 @@ impl Shared {
         }
         let pieces = gathered.take()?;
         drop(gathered);
-        unwritten.extend(gathered::joined(&self.table.schema(), pieces));
+        unwritten.extend(gathered::joined(&self.schema, pieces));
         Ok(self.write_all(unwritten)?.or(before))
     }
 

@@ -8,7 +8,7 @@ use arrow_schema::SchemaRef;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::log::{Durability, Log, LogKind, LogOptions, LogRows};
+use crate::log::{Decoder, Durability, Log, LogKind, LogOptions, LogRows};
 
 const SCHEMA_ID: u16 = 1;
 
@@ -63,6 +63,7 @@ impl BareLog {
 
     /// The rows from an offset on.
     pub fn read(&self, from: u64) -> LogRows {
-        LogRows::new(&self.log, SchemaRef::clone(&self.schema), from)
+        let decoder = Decoder::new(SchemaRef::clone(&self.schema));
+        LogRows::new(&self.log, Box::new(decoder), from)
     }
 }

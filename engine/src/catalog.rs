@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::index::IndexSpec;
 use crate::log::{check_schema, sync_directory};
 use crate::options::Settings;
+use crate::schemas::Schemas;
 use crate::tier::lake::{BUCKET_COLUMN, CredentialProvider, LakeOptions, OFFSET_COLUMN};
 use crate::transform::TransformSpec;
 
@@ -31,6 +32,8 @@ pub(crate) const FIRST_GENERATION: u16 = 1;
 
 const FILE_NAME: &str = "table.json";
 const FORMAT_VERSION: u32 = 2;
+/// The version of a table that was altered, which those who know only one schema must not read.
+const ALTERED_VERSION: u32 = 3;
 const NAME_BYTES_MAX: usize = 64;
 const COLUMN_BYTES_MAX: usize = 255;
 
@@ -49,10 +52,20 @@ pub(crate) struct TableMeta {
     /// The indices that the lake is to have.
     #[serde(default)]
     pub(crate) indices: Vec<IndexSpec>,
-    /// What is appended, by schema id.
+    /// What the lake has yet to follow, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) altering: Option<Altering>,
+    /// What is appended, last, and what was, by schema id.
     schemas: BTreeMap<u16, StoredSchema>,
     /// The columns of the lake, without its own: what was appended, and what transforms have ever made of it.
     lake_columns: StoredSchema,
+}
+
+/// The lake may not have the table's columns yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Altering {
+    /// The columns that it is to lose.
+    pub(crate) dropped: Vec<String>,
 }
 
 /// The transforms that a table has until they are replaced. Each frame of the staged log names its own.
@@ -133,6 +146,7 @@ impl TableMeta {
             storage_options,
             generations: BTreeMap::from([(FIRST_GENERATION, generation)]),
             indices: Vec::new(),
+            altering: None,
             schemas: BTreeMap::from([(FIRST_SCHEMA_ID, StoredSchema::new(schema))]),
             lake_columns: StoredSchema::new(lake_columns),
         }
@@ -144,9 +158,9 @@ impl TableMeta {
         let text = fs::read(&path).map_err(Error::io("read", &path))?;
         let meta: Self =
             serde_json::from_slice(&text).map_err(|e| corrupt(&path, e.to_string()))?;
-        if meta.format_version != FORMAT_VERSION {
+        if ![FORMAT_VERSION, ALTERED_VERSION].contains(&meta.format_version) {
             let reason = format!(
-                "format version {} is not {FORMAT_VERSION}; use the version of Alluvium that wrote it",
+                "format version {} is neither {FORMAT_VERSION} nor {ALTERED_VERSION}; use the version of Alluvium that wrote it",
                 meta.format_version
             );
             return Err(corrupt(&path, reason));
@@ -162,12 +176,36 @@ impl TableMeta {
         replace_file(&directory.join(FILE_NAME), &text)
     }
 
-    /// The schema of what is appended.
-    pub(crate) fn schema(&self, directory: &Path) -> Result<SchemaRef> {
+    /// The schemas of what is appended, and was.
+    pub(crate) fn schemas(&self, directory: &Path) -> Result<Schemas> {
         let path = directory.join(FILE_NAME);
-        let schema = self.schemas.get(&FIRST_SCHEMA_ID);
-        let stored = schema.ok_or_else(|| corrupt(&path, "it has no schema 1".into()))?;
-        stored.decode().map_err(|reason| corrupt(&path, reason))
+        let decode = |(id, schema): (&u16, &StoredSchema)| Ok((*id, schema.decode()?));
+        let schemas: Result<_, String> = self.schemas.iter().map(decode).collect();
+        let schemas = schemas.map_err(|reason| corrupt(&path, reason))?;
+        Schemas::new(schemas).ok_or_else(|| corrupt(&path, "it has no schema".into()))
+    }
+
+    /// Takes on another schema of what is appended.
+    pub(crate) fn add_schema(&mut self, schema: &Schema) -> Result<()> {
+        let newest = self.schemas.last_key_value();
+        let id = newest
+            .and_then(|(id, _)| id.checked_add(1))
+            .ok_or_else(|| {
+                let reason = format!(
+                    "was altered {} times, which is as often as can be",
+                    u16::MAX
+                );
+                Error::invalid("the table", reason)
+            })?;
+        self.schemas.insert(id, StoredSchema::new(schema));
+        self.format_version = ALTERED_VERSION;
+        Ok(())
+    }
+
+    /// The columns that the lake is to lose.
+    pub(crate) fn dropped(&self) -> &[String] {
+        let altering = self.altering.as_ref();
+        altering.map_or(&[], |altering| &altering.dropped)
     }
 
     /// The columns of the lake, its own three last.
@@ -192,20 +230,18 @@ impl TableMeta {
         self.generations.iter().map(decode).collect()
     }
 
-    /// The same table with other transforms from now on. Of the old ones those stay that staged rows still name.
-    pub(crate) fn with_generation(
-        &self,
+    /// Takes on other transforms. Of the old ones those stay that staged rows still name.
+    pub(crate) fn add_generation(
+        &mut self,
         number: u16,
         generation: Generation,
         still_named: &BTreeSet<u16>,
         lake_columns: &Schema,
-    ) -> Self {
-        let mut meta = self.clone();
-        meta.generations
+    ) {
+        self.generations
             .retain(|number, _| still_named.contains(number));
-        meta.generations.insert(number, generation);
-        meta.lake_columns = StoredSchema::new(lake_columns);
-        meta
+        self.generations.insert(number, generation);
+        self.lake_columns = StoredSchema::new(lake_columns);
     }
 
     /// The lake and how to get in.
@@ -275,8 +311,11 @@ pub(crate) fn check_columns(schema: &Schema) -> Result<()> {
         if name.is_empty() || name.len() > COLUMN_BYTES_MAX {
             return refuse("a name has 1 to 255 bytes");
         }
-        if name.starts_with("__") || name.contains('.') || name.chars().any(char::is_control) {
-            return refuse("a name must not begin with '__', nor hold '.' or control characters");
+        let is_bad = |c: char| c == '.' || c == '`' || c.is_control();
+        if name.starts_with("__") || name.chars().any(is_bad) {
+            return refuse(
+                "a name must not begin with '__', nor hold '.', '`' or control characters",
+            );
         }
         if !names.insert(name.to_lowercase()) {
             return refuse("there are two columns of that name (case does not tell them apart)");

@@ -92,15 +92,15 @@ pub struct RetryReport {
 
 /// Puts dead letters through the table's transforms again.
 pub(crate) fn retry(table: &TableInner, filter: &DeadLetterFilter) -> Result<RetryReport> {
-    // Nobody replaces the transforms meanwhile.
-    let _alone = table.altering.lock();
     let context = &table.tierer.context;
+    // Nobody replaces the transforms meanwhile.
+    let _alone = context.altering.lock();
     let shape = context.shape();
     let limits = &context.settings.limits;
     let attempt = Attempt {
         plan: context
             .plugins
-            .plan(&context.schema, shape.transforms(), limits)?,
+            .plan(shape.schemas.newest(), shape.transforms(), limits)?,
         pool: context.plugins.pool()?,
         shape,
     };
@@ -256,12 +256,12 @@ impl Iterator for DeadLetterRows {
 /// the dataset only some columns, if need be.
 pub(crate) fn read(table: &TableInner, columns: &str) -> Result<DeadLetterRows> {
     let context = &table.tierer.context;
-    let (schema, directory) = (&context.schema, &context.directory);
+    let (shape, directory) = (context.shape(), &context.directory);
     let resolution = Resolution::read(directory)?;
     let (lake, _) = context.lake_progress()?;
     let resolved = resolution.filter(|resolution| resolution.is_in(&lake));
     // The log first: what leaves it meanwhile is in the dataset by then.
-    let letters = || log::read(directory, context.table_id, schema, 0..lake.to);
+    let letters = || log::read(directory, context.table_id, &shape.schemas, 0..lake.to);
     let rest = letters()?;
     let (settled, from) = match settled_to(context)? {
         Some(to) => (Some(settled(context, columns, to)?), to),
@@ -275,7 +275,7 @@ pub(crate) fn read(table: &TableInner, columns: &str) -> Result<DeadLetterRows> 
         }
     };
     Ok(DeadLetterRows {
-        schema: letter_schema(schema),
+        schema: letter_schema(shape.schemas.newest()),
         settled,
         rest: rest.map(|letters| letters.starting_at(from)),
         resolved: resolved.map_or_else(HashSet::new, |r| r.offsets.into_iter().collect()),
@@ -303,7 +303,7 @@ fn settled(context: &TierContext, columns: &str, to: u64) -> Result<QueryResult>
     let source = Source {
         name: "letters".to_owned(),
         lake: options_of(&context.lake),
-        schema: Some(schema_of(&context.schema)),
+        schema: Some(schema_of(context.shape().schemas.newest())),
     };
     query::run(&context.executor, sql, vec![source])
 }

@@ -53,8 +53,8 @@ fn replace(
     table: &TableInner,
     change: impl FnOnce(&mut Vec<IndexSpec>) -> Result<()>,
 ) -> Result<()> {
-    let _alone = table.altering.lock();
     let context = &table.tierer.context;
+    let _alone = context.altering.lock();
     let mut meta = context.shape().meta.clone();
     change(&mut meta.indices)?;
     let next = Shape::new(meta, &context.directory)?;

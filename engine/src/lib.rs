@@ -76,6 +76,8 @@ pub use log::{Durability, LogRows, LoggedBatch, WhenFull};
 pub use rows::Value;
 
 #[cfg(feature = "lake")]
+mod alteration;
+#[cfg(feature = "lake")]
 mod appender;
 #[cfg(feature = "lake")]
 mod backoff;
@@ -104,7 +106,9 @@ mod plugins;
 #[cfg(feature = "lake")]
 mod read;
 #[cfg(feature = "lake")]
-mod replace;
+mod reshape;
+#[cfg(feature = "lake")]
+mod schemas;
 #[cfg(feature = "lake")]
 mod shape;
 #[cfg(feature = "lake")]
@@ -120,6 +124,8 @@ pub mod transform;
 #[cfg(feature = "lake")]
 mod verify;
 
+#[cfg(feature = "lake")]
+pub use alteration::Alteration;
 #[cfg(feature = "lake")]
 pub use appender::{Appender, AppenderOptions};
 #[cfg(feature = "lake")]

@@ -1,18 +1,22 @@
-//! What a table is until its transforms are replaced: its file, decoded.
+//! What a table is until its columns or its transforms are others: its file, decoded.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow_schema::{Field, Fields, Schema, SchemaRef};
 
 use crate::catalog::{FIRST_GENERATION, PinnedTransform, TableMeta};
 use crate::error::{Error, Result};
+use crate::schemas::{Schemas, is_widening};
 use crate::transform::ChainPlan;
 
 /// A table's file and its schemas.
 #[derive(Debug)]
 pub(crate) struct Shape {
     pub(crate) meta: TableMeta,
+    /// What is appended, and what was.
+    pub(crate) schemas: Arc<Schemas>,
     /// The lake's columns, its own three last.
     pub(crate) lake_schema: SchemaRef,
     /// The columns that each generation of transforms makes.
@@ -23,6 +27,7 @@ impl Shape {
     /// Decodes a table's file; `directory` is named in errors.
     pub(crate) fn new(meta: TableMeta, directory: &Path) -> Result<Self> {
         Ok(Self {
+            schemas: Arc::new(meta.schemas(directory)?),
             lake_schema: meta.lake_schema(directory)?,
             made: meta.made_schemas(directory)?,
             meta,
@@ -66,6 +71,11 @@ impl Shape {
     pub(crate) fn made(&self, generation: u16) -> Option<&SchemaRef> {
         self.made.get(&generation)
     }
+
+    /// The columns that each generation of transforms makes that is at work or that staged rows name.
+    pub(crate) fn all_made(&self) -> impl Iterator<Item = &SchemaRef> {
+        self.made.values()
+    }
 }
 
 /// The columns that transforms make, and all that come out of them; without transforms these are the table's own.
@@ -79,18 +89,22 @@ pub(crate) fn schemas_of(plan: Option<&ChainPlan>, table: &SchemaRef) -> (Schema
     }
 }
 
-/// The lake's columns once transforms are replaced: it keeps what it has, and gets what the new ones make. A column
-/// that rows may lack from now on may be null.
+/// The lake's columns once the table has other columns or transforms: it keeps what it has but for dropped columns that nobody
+/// makes, and gets what is new. A column that rows may lack from now on may be null.
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] for a column that would change its type.
-pub(crate) fn widened(lake: &Schema, made: &Schema) -> Result<Schema> {
-    let known = lake.fields().iter().map(|field| {
+/// [`Error::Invalid`] for a column whose type would be another and not a wider one.
+pub(crate) fn widened(lake: &Schema, made: &Schema, dropped: &[String]) -> Result<Schema> {
+    let is_kept = |field: &&Arc<Field>| {
+        !dropped.contains(field.name()) || made.field_with_name(field.name()).is_ok()
+    };
+    let known = lake.fields().iter().filter(is_kept).map(|field| {
         let Ok(new) = made.field_with_name(field.name()) else {
             return Ok(field.as_ref().clone().with_nullable(true));
         };
-        if new.data_type() != field.data_type() {
+        let is_wider = is_widening(field.data_type(), new.data_type());
+        if new.data_type() != field.data_type() && !is_wider {
             let (is, was) = (new.data_type(), field.data_type());
             return Err(Error::invalid(
                 format!("column {:?}", field.name()),
@@ -100,7 +114,8 @@ pub(crate) fn widened(lake: &Schema, made: &Schema) -> Result<Schema> {
             ));
         }
         let nullable = field.is_nullable() || new.is_nullable();
-        Ok(field.as_ref().clone().with_nullable(nullable))
+        let field = field.as_ref().clone().with_nullable(nullable);
+        Ok(field.with_data_type(new.data_type().clone()))
     });
     let known = known.collect::<Result<Vec<Field>>>()?;
     let added = made
@@ -143,14 +158,14 @@ mod tests {
             ("same", DataType::Utf8, true),
             ("new", DataType::Binary, true),
         ]);
-        assert_eq!(widened(&lake, &made).unwrap(), expected);
+        assert_eq!(widened(&lake, &made, &[]).unwrap(), expected);
     }
 
     #[test]
     fn a_column_that_would_change_its_type_is_refused_with_both_types() {
         let lake = schema(&[("v", DataType::Utf8, true)]);
         let made = schema(&[("v", DataType::Int32, true)]);
-        let told = widened(&lake, &made).unwrap_err().to_string();
+        let told = widened(&lake, &made, &[]).unwrap_err().to_string();
         assert!(told.contains("\"v\"") && told.contains("Utf8") && told.contains("Int32"));
     }
 }

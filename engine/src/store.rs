@@ -224,7 +224,7 @@ impl Store {
                 sources.push(Source {
                     name: letters,
                     lake: options_of(&lake),
-                    schema: Some(schema_of(&*meta.schema(&directory)?)),
+                    schema: Some(schema_of(meta.schemas(&directory)?.newest())),
                 });
             }
             sources.push(Source {
@@ -272,11 +272,11 @@ impl Store {
         Ok(TierContext {
             table_id: meta.table_id,
             settings: meta.settings.clone(),
-            schema: meta.schema(&directory)?,
             lake: meta.lake_options(&self.inner.path, name, self.inner.credentials.as_ref()),
             plugins: Arc::clone(&self.inner.plugins),
             executor: Arc::clone(&self.inner.executor),
             shape: RwLock::new(Arc::new(Shape::new(meta, &directory)?)),
+            altering: Mutex::new(()),
             directory,
         })
     }

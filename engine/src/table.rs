@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use parking_lot::Mutex;
+use arrow_schema::SchemaRef;
 use uuid::Uuid;
 
+use crate::alteration::Alteration;
 use crate::catalog::FIRST_SCHEMA_ID;
 use crate::dead_letters::{self, DeadLetterFilter, DeadLetterRows, RetryReport};
 use crate::error::{Error, Result};
@@ -18,6 +18,7 @@ use crate::log::{Log, LogKind, LogOptions, LogRows, Source, now_us};
 use crate::metrics::LogSnapshot;
 use crate::options::Settings;
 use crate::pipeline::Pipeline;
+use crate::read::frames::TableFrames;
 use crate::read::nearest::Nearest;
 use crate::status::TableStatus;
 use crate::tier::context::TierContext;
@@ -46,8 +47,6 @@ pub(crate) struct TableInner {
     pub(crate) pipeline: Pipeline,
     pub(crate) tierer: Tierer,
     pub(crate) maintainer: Maintainer,
-    /// Held while the table's file is replaced.
-    pub(crate) altering: Mutex<()>,
 }
 
 /// What [`Table::append`] gives: the rows' offsets, and a way to wait for them to be durable.
@@ -154,10 +153,10 @@ impl Table {
         &self.inner.name
     }
 
-    /// The columns that are appended.
+    /// The columns that are appended: those of now, as [`Table::alter`] changes them.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.inner.tierer.context.schema)
+        Arc::clone(self.inner.tierer.context.shape().schemas.newest())
     }
 
     /// The columns of the lake: the table's, what the transforms make of them, and `__bucket`, `__offset`
@@ -177,7 +176,8 @@ impl Table {
     ///
     /// When this returns the rows are readable and survive the death of the process, and with
     /// [`Durability::Sync`](crate::Durability) power loss too; [`Ticket::wait`] waits for that in the other
-    /// modes. The batch's columns must be the table's, in its order; its buffers are written as they are.
+    /// modes. The batch's columns must be the table's, in its order, or those that it had before it was
+    /// [altered](Table::alter); its buffers are written as they are.
     ///
     /// # Errors
     ///
@@ -233,9 +233,9 @@ impl Table {
     }
 
     fn append_from(&self, batch: &RecordBatch, source: Option<Source>) -> Result<Ticket> {
-        self.check_batch(batch)?;
+        let schema_id = self.check_batch(batch)?;
         // A batch that doesn't carry the schema's metadata is as good.
-        let appended = self.inner.raw.append(batch, FIRST_SCHEMA_ID, source)?;
+        let appended = self.inner.raw.append(batch, schema_id, source)?;
         Ok(Ticket {
             offsets: appended.base_offset..appended.end_offset,
             is_duplicate: appended.is_duplicate,
@@ -244,7 +244,9 @@ impl Table {
     }
 
     /// The rows that the log still has, from an offset on: a batch for each append, as it was appended, up to what
-    /// was committed when [`Iterator::next`] is called. The first one may begin before `from`. The batches' buffers
+    /// was committed when [`Iterator::next`] is called. The first one may begin before `from`. Batches that were appended
+    /// before the table was [altered](Table::alter) have the columns of now; should it be altered meanwhile, those of then
+    /// from the first batch on that has them. The batches' buffers
     /// are the log's own mapped memory, which is not used for anything else as long as they live; nothing is copied.
     /// What was written since the store was opened is not checked again for damage ([`Table::verify`] does).
     /// [`LogRows::columns`] reads only some columns, which is several times faster where there are many.
@@ -254,7 +256,8 @@ impl Table {
     /// The iterator ends with [`Error::Invalid`] for an offset that is no longer in the log (it is in the lake), and
     /// [`Error::Corrupt`] for damage.
     pub fn read_log(&self, from: u64) -> LogRows {
-        LogRows::new(&self.inner.raw, self.schema(), from)
+        let frames = TableFrames::new(&self.inner.tierer.context);
+        LogRows::new(&self.inner.raw, Box::new(frames), from)
     }
 
     /// What the table's log has counted since the store was opened.
@@ -285,15 +288,13 @@ impl Table {
         crate::Appender::new(self.clone(), options)
     }
 
-    pub(crate) fn check_batch(&self, batch: &RecordBatch) -> Result<()> {
-        let context = &self.inner.tierer.context;
-        match mismatch(&context.schema, batch) {
-            None => Ok(()),
-            Some(reason) => Err(Error::SchemaMismatch {
-                table: self.inner.name.clone(),
-                reason,
-            }),
-        }
+    /// The id of the schema that a batch is of.
+    pub(crate) fn check_batch(&self, batch: &RecordBatch) -> Result<u16> {
+        let fit = self.inner.tierer.context.shape().schemas.fit(batch);
+        fit.map_err(|reason| Error::SchemaMismatch {
+            table: self.inner.name.clone(),
+            reason,
+        })
     }
 
     /// Returns once everything that was appended before survives power loss.
@@ -347,7 +348,53 @@ impl Table {
     /// then the old ones go on. [`Error::Unavailable`] when the store is open read-only.
     pub fn replace_transforms(&self, transforms: &[TransformSpec]) -> Result<()> {
         self.check_writable("replace transforms")?;
-        crate::replace::replace(&self.inner, transforms)
+        crate::reshape::replace_transforms(&self.inner, transforms)
+    }
+
+    /// Adds, widens and drops columns, all of them or none, while rows are appended and tiered. It survives a crash once
+    /// this returned.
+    ///
+    /// From then on [`Table::schema`] is the new one. Rows that were appended before are read under it, wherever they are:
+    /// columns that they lack are null, narrower values are cast, dropped columns left out. Batches of the columns that the
+    /// table had before are still taken, and appenders and producers that are at work go on. The transforms are opened
+    /// anew on the new columns; rows that they made something of already are not transformed again.
+    ///
+    /// In the lake, adding and dropping columns costs only metadata, whatever its size; a column that is widened is
+    /// written anew, during which this table's rounds wait, and an index of it is dropped there and built again. Indices of
+    /// dropped columns are wanted no more. Where tables share a lake its columns change for all of them: give each the same
+    /// alterations.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use alluvium::{Alteration, Store, TableOptions};
+    /// # use arrow_array::{Int32Array, RecordBatch};
+    /// # use arrow_schema::{DataType, Field};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let store = Store::open(directory.path().join("store"))?;
+    /// # let batch = RecordBatch::try_from_iter([("n", Arc::new(Int32Array::from(vec![1, 2])) as _)])?;
+    /// let table = store.create_table("numbers", TableOptions::new(batch.schema()))?;
+    /// let _ = table.append(&batch)?;
+    /// table.alter(&[
+    ///     Alteration::Add(Field::new("note", DataType::Utf8, true)),
+    ///     Alteration::Widen { column: "n".to_owned(), to: DataType::Int64 },
+    /// ])?;
+    /// let _ = table.append(&batch)?; // as before: n is cast, note is null
+    /// assert_eq!(table.schema().field(0).data_type(), &DataType::Int64);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed then. [`Error::Invalid`] for a column that can't be added, widened or dropped;
+    /// [`Error::Transform`] when a transform doesn't fit the new columns, as when it reads one that is dropped;
+    /// [`Error::Lake`] when the lake cannot be reached or changed, [`Error::LakeMismatch`] when it has a column of that name
+    /// and another type; [`Error::Unavailable`] when the store is open read-only.
+    ///
+    /// Once the lake was reached and what is to become of it written down, an outage in the midst of it is no error: the
+    /// columns are the new ones, and the lake gets them before its next round.
+    pub fn alter(&self, alterations: &[Alteration]) -> Result<()> {
+        self.check_writable("alter a table")?;
+        crate::reshape::alter(&self.inner, alterations)
     }
 
     /// Has the lake keep an index of a column, from the moment when it has rows enough for one to pay: 10,000 for
@@ -522,7 +569,6 @@ impl TableInner {
         Ok(Self {
             maintainer: Maintainer::new(&tierer.context.directory),
             pipeline: Pipeline::open(name, &tierer.context, &raw, tiered, read_only)?,
-            altering: Mutex::new(()),
             name: name.to_owned(),
             raw,
             tierer,
@@ -546,60 +592,6 @@ pub(crate) fn raw_options(
         when_full: settings.when_full,
         retention: settings.retention,
         ..LogOptions::new(&directory, name, table_id, LogKind::Raw)
-    }
-}
-
-/// What keeps a batch out of a table of this schema. A batch may declare a column nullable that holds no nulls.
-fn mismatch(schema: &Schema, batch: &RecordBatch) -> Option<String> {
-    let (expected, found) = (schema.fields(), batch.schema_ref().fields());
-    if expected.len() != found.len() {
-        return Some(format!(
-            "it has {} columns instead of {}",
-            found.len(),
-            expected.len()
-        ));
-    }
-    let columns = expected.iter().zip(found).zip(batch.columns());
-    for ((expected, found), column) in columns {
-        let name = expected.name();
-        if name != found.name() {
-            return Some(format!(
-                "column {:?} stands where {name:?} should",
-                found.name()
-            ));
-        }
-        if !same_type(expected.data_type(), found.data_type()) {
-            let (has, should) = (found.data_type(), expected.data_type());
-            return Some(format!("column {name:?} is {has} instead of {should}"));
-        }
-        if !expected.is_nullable() && column.null_count() > 0 {
-            return Some(format!("column {name:?} must not be null, and has nulls"));
-        }
-    }
-    None
-}
-
-/// Whether two types are the same, whatever lists call their items and whether parts may be null. The
-/// fields of a struct count by name and in their order.
-fn same_type(a: &DataType, b: &DataType) -> bool {
-    use DataType::{FixedSizeList, LargeList, List, Map, Struct};
-    let same_field = |a: &Field, b: &Field| same_type(a.data_type(), b.data_type());
-    match (a, b) {
-        (List(a), List(b)) | (LargeList(a), LargeList(b)) => same_field(a, b),
-        (FixedSizeList(a, size), FixedSizeList(b, other)) => size == other && same_field(a, b),
-        (Map(a, _), Map(b, _)) => match (a.data_type(), b.data_type()) {
-            // What a map calls its keys and values says nothing.
-            (Struct(a), Struct(b)) => {
-                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_field(a, b))
-            }
-            _ => false,
-        },
-        (Struct(a), Struct(b)) => {
-            let same =
-                |(a, b): (&Arc<Field>, &Arc<Field>)| a.name() == b.name() && same_field(a, b);
-            a.len() == b.len() && a.iter().zip(b).all(same)
-        }
-        _ => a == b,
     }
 }
 

@@ -99,13 +99,14 @@ fn look(table: &TableInner) -> Result<VerifyReport> {
 }
 
 fn check_log(table: &TableInner, report: &mut VerifyReport) -> Result<()> {
-    let schema = &table.tierer.context.schema;
+    let context = &table.tierer.context;
     table.raw.check_tail()?;
     let mut reader = table.raw.read_from(table.raw.first_offset());
     let mut expected = table.raw.first_offset();
     while let Some(frame) = reader.next_frame()? {
         let header = frame.header;
-        let rows = frame.batch(Arc::clone(schema))?.num_rows() as u64;
+        let schemas = context.schemas_of(&frame)?;
+        let rows = frame.batch(Arc::clone(schemas.of(&frame)?))?.num_rows() as u64;
         if header.base_offset != expected || header.end_offset - header.base_offset != rows {
             report.problem(format!(
                 "a frame has offsets {} to {} and {rows} rows where offset {expected} should follow",

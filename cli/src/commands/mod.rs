@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+pub(crate) mod alter;
 pub(crate) mod bench;
 pub(crate) mod create;
 pub(crate) mod dead_letters;

@@ -66,6 +66,11 @@ impl Decoder {
         &self.whole
     }
 
+    /// The schema of the batches.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// The wanted columns of a payload.
     pub(crate) fn decode(&self, payload: &Buffer) -> Result<RecordBatch, ArrowError> {
         let is_fixed = |field: &FieldRef| field.data_type().primitive_width().is_some();

@@ -50,6 +50,7 @@ pub use options::{Durability, WhenFull};
 pub(crate) use options::{LogOptions, RECYCLED_SEGMENTS, Retention, SEGMENT_BYTES};
 pub(crate) use producers::Source;
 pub(crate) use reader::{Frame, LogReader};
+pub(crate) use rows::ReadFrames;
 pub use rows::{LogRows, LoggedBatch};
 pub(crate) use storage::{create_directory, sync_directory};
 pub(crate) use types::check_schema;

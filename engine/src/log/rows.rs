@@ -1,13 +1,14 @@
 //! The rows of a log, a batch for each append.
 
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
 
 use super::append::Log;
 use super::decoder::Decoder;
-use super::reader::LogReader;
+use super::reader::{Frame, LogReader};
 use crate::error::{Error, Result};
 
 /// A batch as it was appended.
@@ -27,14 +28,36 @@ pub struct LoggedBatch {
 pub struct LogRows {
     /// `None` after an error, which would only come again.
     reader: Option<LogReader>,
-    decoder: Decoder,
+    frames: Box<dyn ReadFrames>,
+}
+
+/// What makes rows of frames, whatever schema they have.
+pub(crate) trait ReadFrames: fmt::Debug + Send + Sync {
+    /// The rows of a frame, without checking again what this process has checked, or has written itself.
+    fn read(&mut self, frame: &Frame) -> Result<RecordBatch>;
+
+    /// From now on only the columns of these names, in this order.
+    fn project(&mut self, names: &[&str]) -> Result<()>;
+}
+
+/// Frames that all have one schema.
+impl ReadFrames for Decoder {
+    fn read(&mut self, frame: &Frame) -> Result<RecordBatch> {
+        frame.batch_verified_once(self)
+    }
+
+    fn project(&mut self, names: &[&str]) -> Result<()> {
+        let projected = Self::of_columns(Arc::clone(self.whole()), names);
+        *self = projected.map_err(|reason| Error::invalid("columns", reason.to_string()))?;
+        Ok(())
+    }
 }
 
 impl LogRows {
-    pub(crate) fn new(log: &Log, schema: SchemaRef, from: u64) -> Self {
+    pub(crate) fn new(log: &Log, frames: Box<dyn ReadFrames>, from: u64) -> Self {
         Self {
             reader: Some(log.read_from(from)),
-            decoder: Decoder::new(schema),
+            frames,
         }
     }
 
@@ -45,9 +68,7 @@ impl LogRows {
     ///
     /// [`Error::Invalid`] for a name that is not a column's, or is there twice.
     pub fn columns(mut self, names: &[&str]) -> Result<Self> {
-        let whole = SchemaRef::clone(self.decoder.whole());
-        self.decoder = Decoder::of_columns(whole, names)
-            .map_err(|reason| Error::invalid("columns", reason.to_string()))?;
+        self.frames.project(names)?;
         Ok(self)
     }
 }
@@ -61,7 +82,7 @@ impl Iterator for LogRows {
             Ok(LoggedBatch {
                 offsets: frame.header.base_offset..frame.header.end_offset,
                 timestamp_us: frame.header.timestamp_us,
-                batch: frame.batch_verified_once(&self.decoder)?,
+                batch: self.frames.read(&frame)?,
             })
         });
         if rows.is_err() {

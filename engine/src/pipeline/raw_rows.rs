@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
 
 use crate::error::{Error, Result};
-use crate::log::{Decoder, Frame, Log, LogReader};
+use crate::log::{Frame, Log, LogReader};
+use crate::schemas::{FrameRows, Schemas};
 
 /// How many rows are taken at a time; one at least.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +33,9 @@ pub(crate) struct Piece {
 #[derive(Debug)]
 pub(crate) struct RawRows {
     reader: LogReader,
-    decoder: Decoder,
+    frames: FrameRows,
+    /// A frame of a schema that is not known yet.
+    ahead: Option<Frame>,
     /// The next row's offset.
     at: u64,
     /// What was read and not taken, its first rows perhaps being taken already.
@@ -47,10 +50,12 @@ struct Part {
 }
 
 impl RawRows {
-    pub(crate) fn new(raw: &Log, schema: SchemaRef, from: u64) -> Self {
+    /// The rows of a log as those of the newest schema.
+    pub(crate) fn new(raw: &Log, schemas: Arc<Schemas>, from: u64) -> Self {
         Self {
             reader: raw.read_from(from).passing(),
-            decoder: Decoder::new(schema),
+            frames: FrameRows::new(schemas),
+            ahead: None,
             at: from,
             parts: VecDeque::new(),
         }
@@ -66,7 +71,25 @@ impl RawRows {
         self.parts.is_empty()
     }
 
-    /// The next committed rows; `None` when there are none.
+    /// Goes on with other schemas, between frames.
+    ///
+    /// # Errors
+    ///
+    /// When the next frame's schema is not among them.
+    pub(crate) fn follow(&mut self, schemas: &Arc<Schemas>) -> Result<()> {
+        if !Arc::ptr_eq(self.frames.schemas(), schemas) {
+            self.frames = FrameRows::new(Arc::clone(schemas));
+        }
+        self.check()
+    }
+
+    /// Fails when the next frame's schema is not known.
+    pub(crate) fn check(&self) -> Result<()> {
+        let ahead = self.ahead.as_ref();
+        ahead.map_or(Ok(()), |frame| self.frames.schemas().of(frame).map(drop))
+    }
+
+    /// The next committed rows; `None` when there are none, or they have a schema that is not known yet.
     pub(crate) fn next(&mut self, cut: Cut) -> Result<Option<Piece>> {
         let (mut taken, mut rows, mut bytes) = (Vec::new(), 0, 0);
         while rows < cut.rows_max && (taken.is_empty() || bytes < cut.joined_bytes) {
@@ -95,6 +118,7 @@ impl RawRows {
         let mut at = self.at;
         while at < end {
             if self.parts.is_empty() && !self.read_frame()? {
+                self.check()?;
                 let what = format!("offset {at}");
                 return Err(Error::invalid(what, "is not in the log yet"));
             }
@@ -102,23 +126,32 @@ impl RawRows {
         }
         let nothing = Piece {
             offsets: self.at..self.at,
-            rows: RecordBatch::new_empty(SchemaRef::clone(self.decoder.whole())),
+            rows: RecordBatch::new_empty(Arc::clone(self.frames.schema())),
             timestamps_us: Vec::new(),
         };
         Ok(self.joined(taken)?.unwrap_or(nothing))
     }
 
-    /// Reads one more frame; `false` when everything that is committed was read.
+    /// Reads one more frame; `false` when everything that is committed was read, or is of a schema that is not known yet.
     fn read_frame(&mut self) -> Result<bool> {
-        let Some(frame) = self.reader.next_frame()? else {
+        let next = match self.ahead.take() {
+            Some(frame) => Some(frame),
+            None => self.reader.next_frame()?,
+        };
+        let Some(frame) = next else {
             return Ok(false);
         };
-        self.parts.push_back(self.part(&frame)?);
+        if self.frames.schemas().of(&frame).is_err() {
+            self.ahead = Some(frame);
+            return Ok(false);
+        }
+        let part = self.part(&frame)?;
+        self.parts.push_back(part);
         Ok(true)
     }
 
-    fn part(&self, frame: &Frame) -> Result<Part> {
-        let rows = frame.batch_verified_once(&self.decoder)?;
+    fn part(&mut self, frame: &Frame) -> Result<Part> {
+        let rows = self.frames.read(frame)?;
         let header = &frame.header;
         // Only the first frame may begin before the offset that was asked for.
         let skip = self.at.saturating_sub(header.base_offset) as usize;
@@ -153,7 +186,7 @@ impl RawRows {
         let rows = match taken.as_slice() {
             [] => return Ok(None),
             [(one, _)] => one.clone(),
-            many => concat_batches(self.decoder.whole(), many.iter().map(|(rows, _)| rows))
+            many => concat_batches(self.frames.schema(), many.iter().map(|(rows, _)| rows))
                 .map_err(Error::arrow("gather small frames"))?,
         };
         let offsets = self.at..self.at + rows.num_rows() as u64;

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::pipeline::log::{StagedLog, StagedPlace};
 use crate::pipeline::raw_rows::{Cut, Piece, RawRows};
+use crate::shape::Shape;
 use crate::table::TableInner;
 use crate::tier::context::TierContext;
 use crate::transform::{ChainPlan, MadeRows, Pending, TransformPool};
@@ -264,12 +265,18 @@ impl Pipeline {
     ) -> Result<()> {
         let context = &table.tierer.context;
         let pool = context.plugins.pool()?;
-        let mut raw = RawRows::new(&table.raw, Arc::clone(&context.schema), log.committed());
+        let mut raw = RawRows::new(
+            &table.raw,
+            Arc::clone(&context.shape().schemas),
+            log.committed(),
+        );
         let mut underway = VecDeque::new();
         while !self.is_closed() && self.is_current(log) {
             while underway.len() < 2 * pool.workers() {
                 if raw.is_between_frames() {
-                    self.look_for_another(context, current)?;
+                    let shape = context.shape();
+                    self.look_for_another(context, &shape, current)?;
+                    raw.follow(&shape.schemas)?;
                 }
                 let Some(current) = &*current else { break };
                 let Some(piece) = raw.next(PIECE)? else { break };
@@ -298,8 +305,12 @@ impl Pipeline {
     }
 
     /// Opens the table's transforms, if they are not the ones that are open.
-    fn look_for_another(&self, context: &TierContext, current: &mut Option<Current>) -> Result<()> {
-        let shape = context.shape();
+    fn look_for_another(
+        &self,
+        context: &TierContext,
+        shape: &Shape,
+        current: &mut Option<Current>,
+    ) -> Result<()> {
         let generation = shape.generation();
         if current.as_ref().is_some_and(|c| c.generation == generation) {
             return Ok(());
@@ -310,7 +321,7 @@ impl Pipeline {
             None => Some(Current {
                 generation,
                 plan: context.plugins.plan(
-                    &context.schema,
+                    shape.schemas.newest(),
                     shape.transforms(),
                     &context.settings.limits,
                 )?,

@@ -74,7 +74,7 @@ impl Fixture {
 }
 
 /// Waits until the transforms are done with all that was appended; no round is run.
-fn wait_staged(table: &Table) {
+pub(crate) fn wait_staged(table: &Table) {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let status = table.status().unwrap();

@@ -4,33 +4,35 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow_schema::SchemaRef;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::catalog::replace_file;
+use crate::catalog::{TableMeta, replace_file};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
+use crate::log::Frame;
 use crate::options::Settings;
 use crate::plugins::Plugins;
+use crate::schemas::Schemas;
 use crate::shape::Shape;
 use crate::tier::lake::{Lake, LakeOptions, Progress};
 
 /// The file that keeps a tierer's last words for other processes.
 const REPORT_FILE: &str = "tier.json";
 
-/// What a table's pipeline and tierer are about. Only its shape changes, when its transforms are replaced.
+/// What a table's pipeline and tierer are about. Only its shape changes, with its columns and its transforms.
 #[derive(Debug)]
 pub(crate) struct TierContext {
     pub(crate) directory: PathBuf,
     pub(crate) table_id: Uuid,
     pub(crate) settings: Settings,
-    pub(crate) schema: SchemaRef,
     pub(crate) lake: LakeOptions,
     pub(crate) plugins: Arc<Plugins>,
     pub(crate) executor: Arc<Executor>,
     pub(crate) shape: RwLock<Arc<Shape>>,
+    /// Held by whoever replaces the table's file.
+    pub(crate) altering: Mutex<()>,
 }
 
 /// What is known of a table's tiering. A copy is kept in `tier.json`: a hint for status, never the truth.
@@ -53,6 +55,17 @@ impl TierContext {
     /// What the table is now.
     pub(crate) fn shape(&self) -> Arc<Shape> {
         Arc::clone(&self.shape.read())
+    }
+
+    /// Schemas among which a frame's is, also when another process has altered the table since it was opened.
+    pub(crate) fn schemas_of(&self, frame: &Frame) -> Result<Arc<Schemas>> {
+        let known = Arc::clone(&self.shape().schemas);
+        match known.of(frame) {
+            Ok(_) => Ok(known),
+            Err(_) => TableMeta::read(&self.directory)?
+                .schemas(&self.directory)
+                .map(Arc::new),
+        }
     }
 
     /// Asks the lake how far a table is in it; zero when there is no lake yet.

@@ -15,6 +15,7 @@ use crate::log::{Frame, Log};
 use crate::pipeline::raw_rows::{Cut, Piece};
 use crate::pipeline::staged::generation_of;
 use crate::pipeline::{RawRows, StagedLog, StagedRows};
+use crate::schemas::widened;
 use crate::shape::Shape;
 use crate::tier::dead_letters::log::DeadLetterLog;
 use crate::tier::lake::Progress;
@@ -31,7 +32,6 @@ pub(crate) struct RoundInput<'a> {
     pub(crate) raw: &'a Log,
     /// What the transforms made; `None` for a table that never had any.
     pub(crate) staged: Option<&'a StagedLog>,
-    pub(crate) schema: &'a SchemaRef,
     pub(crate) shape: &'a Shape,
     pub(crate) bucket: i32,
     pub(crate) dead: &'a DeadLetterLog,
@@ -75,13 +75,16 @@ impl RoundInput<'_> {
         gathered: &mut Gathered<'_, impl FnMut(RecordBatch) -> bool>,
     ) -> Result<Settled> {
         let mut after = before;
-        let mut raw = RawRows::new(self.raw, Arc::clone(self.schema), before.to);
+        let mut raw = RawRows::new(self.raw, Arc::clone(&self.shape.schemas), before.to);
         while after.to < until && gathered.wants_more {
             let cut = Cut {
                 rows_max: GATHER.rows_max.min(until - after.to),
                 ..GATHER
             };
-            let Some(piece) = raw.next(cut)? else { break };
+            let Some(piece) = raw.next(cut)? else {
+                raw.check()?;
+                break;
+            };
             after.to = piece.offsets.end;
             after.rows += piece.rows.num_rows() as u64;
             let source = SourceRows::of(&piece);
@@ -102,7 +105,7 @@ impl RoundInput<'_> {
         gathered: &mut Gathered<'_, impl FnMut(RecordBatch) -> bool>,
     ) -> Result<Settled> {
         let mut after = before;
-        let mut raw = RawRows::new(self.raw, Arc::clone(self.schema), before.to);
+        let mut raw = RawRows::new(self.raw, Arc::clone(&self.shape.schemas), before.to);
         let mut reader = staged.read_from(before.to).passing();
         let mut generation = None;
         while after.to < until && gathered.wants_more {
@@ -192,7 +195,8 @@ pub(crate) fn lake_rows(
     let columns = fields.iter().take(fields.len() - own).map(|field| {
         let made = made.and_then(|(made, _)| made.column_by_name(field.name()));
         match (made, source.rows.column_by_name(field.name())) {
-            (Some(made), _) => Ok(Arc::clone(made)),
+            // Transforms of an earlier generation may have made a narrower one.
+            (Some(made), _) => widened(made, field.data_type()),
             (None, Some(passed)) => gather(passed),
             (None, None) => Ok(new_null_array(field.data_type(), rows)),
         }

@@ -1,10 +1,11 @@
 //! A table's tierer: runs its rounds, keeps what the last one left, and wakes those who wait.
 
+mod altering;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow_schema::Schema;
 use parking_lot::{Condvar, Mutex};
 
 use crate::backoff::Backoff;
@@ -19,6 +20,7 @@ use crate::tier::lake::{Lake, Progress, Round};
 use crate::tier::metrics::TierMetrics;
 use crate::tier::round::{RoundInput, Settled};
 use crate::tier::writing::{check_written, commit, records_of, streamed};
+pub(crate) use altering::Change;
 
 /// What a round holds: gathered batches, of each column what is not a page yet, and parts on their way to an object store.
 const BATCHES_BYTES: u64 = 5 * (4 << 20);
@@ -342,36 +344,6 @@ impl Tierer {
         Ok(done)
     }
 
-    /// Does something to the lake while no round runs, as of the offset that tiering goes on from.
-    pub(crate) fn alter_lake<T>(
-        &self,
-        raw: &Log,
-        columns: &Schema,
-        then: impl FnOnce(u64) -> Result<T>,
-    ) -> Result<T> {
-        let mut slot = self.open.lock();
-        let Open {
-            mut lake,
-            dead,
-            progress,
-        } = match slot.take() {
-            Some(open) => open,
-            None => self.open(raw)?,
-        };
-        let columns = columns.clone();
-        let (lake, widened) = self.context.executor.run(async move {
-            let widened = lake.widen(&columns).await;
-            (lake, widened)
-        })?;
-        *slot = Some(Open {
-            lake,
-            dead,
-            progress,
-        });
-        widened?;
-        then(progress.to)
-    }
-
     /// Where a round that begins at `from` ends, so that it stays below [`ROUND_BYTES_MAX`].
     fn round_end(&self, raw: &Log, from: u64) -> u64 {
         let bytes = raw.bytes_from(from);
@@ -382,27 +354,39 @@ impl Tierer {
 
     fn open(&self, raw: &Log) -> Result<Open> {
         let context = &self.context;
-        let lake_schema = Arc::clone(&context.shape().lake_schema);
-        let (options, schema) = (context.lake.clone(), lake_schema);
-        let (table_id, bucket) = (context.table_id, context.settings.bucket);
-        let is_new = raw.first_offset() == 0 && self.report().tiered == 0;
-        let (lake, progress) = context.executor.run(async move {
-            let lake = match is_new {
-                true => Lake::open_or_create(&options, &schema).await?,
-                // An empty lake in place of one that had rows would look as if there had been none.
-                false => Lake::open_existing(&options, &schema).await?,
-            };
-            let progress = lake.progress(table_id, bucket).await?;
-            Ok::<_, Error>((lake, progress))
-        })??;
-        // Before anything is done that follows from the lake's word.
-        self.check_bounds(raw, &lake, progress.to)?;
+        let (lake, progress) = self.open_lake(raw)?;
+        lake.accepts(&context.shape().lake_schema)?;
         let (lake, dead) = DeadLetters::open(context, lake, progress)?;
         Ok(Open {
             lake,
             dead,
             progress,
         })
+    }
+
+    /// The lake, whatever its columns are unless this table's are to be brought to it, and how far the table is in it.
+    fn open_lake(&self, raw: &Log) -> Result<(Lake, Progress)> {
+        let context = &self.context;
+        self.finish_altering()?;
+        let lake_schema = Arc::clone(&context.shape().lake_schema);
+        let (options, schema) = (context.lake.clone(), lake_schema);
+        let (table_id, bucket) = (context.table_id, context.settings.bucket);
+        let is_new = raw.first_offset() == 0 && self.report().tiered == 0;
+        let (lake, progress) = context.executor.run(async move {
+            let lake = match is_new {
+                true => match Lake::open(&options).await? {
+                    Some(lake) => lake,
+                    None => Lake::open_or_create(&options, &schema).await?,
+                },
+                // An empty lake in place of one that had rows would look as if there had been none.
+                false => Lake::open_existing(&options).await?,
+            };
+            let progress = lake.progress(table_id, bucket).await?;
+            Ok::<_, Error>((lake, progress))
+        })??;
+        // Before anything is done that follows from the lake's word.
+        self.check_bounds(raw, &lake, progress.to)?;
+        Ok((lake, progress))
     }
 
     fn check_bounds(&self, raw: &Log, lake: &Lake, tiered: u64) -> Result<()> {
@@ -435,7 +419,6 @@ impl Tierer {
         let input = RoundInput {
             raw,
             staged,
-            schema: &self.context.schema,
             shape: &shape,
             bucket: self.context.settings.bucket,
             dead: &dead.log,

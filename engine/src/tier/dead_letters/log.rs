@@ -13,9 +13,10 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::take::take_record_batch;
 use uuid::Uuid;
 
-use crate::catalog::{FIRST_SCHEMA_ID, extended, timestamp_field};
+use crate::catalog::{extended, timestamp_field};
 use crate::error::{Error, Result};
 use crate::log::{Durability, Log, LogKind, LogOptions, LogReader};
+use crate::schemas::Schemas;
 use crate::tier::lake::OFFSET_COLUMN;
 use crate::transform::RowFailure;
 
@@ -29,7 +30,7 @@ const SEGMENT_BYTES: u64 = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct DeadLetterLog {
     log: Log,
-    schema: SchemaRef,
+    schemas: Arc<Schemas>,
 }
 
 impl DeadLetterLog {
@@ -38,17 +39,17 @@ impl DeadLetterLog {
     pub(crate) fn open(
         directory: &Path,
         table_id: Uuid,
-        table_schema: &Schema,
+        table_schemas: &Schemas,
         tiered: u64,
     ) -> Result<Self> {
-        let schema = letter_schema(table_schema);
+        let schemas = Arc::new(table_schemas.map(letter_schema));
         let options = options(directory, table_id);
         let keep = match options.directory.exists() {
             true => {
                 let log = Log::open_read_only(options.clone())?;
                 // Damage must be told before anything behind it is cut.
                 log.check_tail()?;
-                let mut letters = Letters::new(&log, &schema, log.first_offset(), 0..tiered);
+                let mut letters = Letters::new(&log, &schemas, log.first_offset(), 0..tiered);
                 for letter in &mut letters {
                     letter?;
                 }
@@ -57,8 +58,8 @@ impl DeadLetterLog {
             false => 0,
         };
         Ok(Self {
-            log: Log::open(options, FIRST_SCHEMA_ID, Some(keep))?,
-            schema,
+            log: Log::open(options, schemas.newest_id(), Some(keep))?,
+            schemas,
         })
     }
 
@@ -73,8 +74,15 @@ impl DeadLetterLog {
         if failures.is_empty() {
             return Ok(());
         }
-        let letters = letters_of(&self.schema, rows, offsets, timestamps_us, failures)?;
-        self.log.append(&letters, FIRST_SCHEMA_ID, None).map(drop)
+        let letters = letters_of(
+            self.schemas.newest(),
+            rows,
+            offsets,
+            timestamps_us,
+            failures,
+        )?;
+        let schema_id = self.schemas.newest_id();
+        self.log.append(&letters, schema_id, None).map(drop)
     }
 
     /// Makes what was appended durable.
@@ -85,7 +93,7 @@ impl DeadLetterLog {
     /// The letters of rows in a range of the table's offsets, from an offset of the log itself on, or from its first.
     pub(crate) fn letters(&self, from: Option<u64>, rows: Range<u64>) -> Letters {
         let from = from.unwrap_or_else(|| self.log.first_offset());
-        Letters::new(&self.log, &self.schema, from, rows)
+        Letters::new(&self.log, &self.schemas, from, rows)
     }
 
     /// How many letters there are of rows in a range of the table's offsets.
@@ -113,7 +121,8 @@ impl DeadLetterLog {
 /// Dead letters of a log, oldest first: those of rows in a range of the table's offsets. An iterator of batches.
 pub(crate) struct Letters {
     reader: LogReader,
-    schema: SchemaRef,
+    /// Those of the table, with what letters have besides.
+    schemas: Arc<Schemas>,
     rows: Range<u64>,
     /// The log's own offset behind the last letter that was looked at.
     pub(crate) end: u64,
@@ -121,10 +130,10 @@ pub(crate) struct Letters {
 }
 
 impl Letters {
-    fn new(log: &Log, schema: &SchemaRef, from: u64, rows: Range<u64>) -> Self {
+    fn new(log: &Log, schemas: &Arc<Schemas>, from: u64, rows: Range<u64>) -> Self {
         Self {
             reader: log.read_from(from),
-            schema: Arc::clone(schema),
+            schemas: Arc::clone(schemas),
             rows,
             end: from,
             is_over: false,
@@ -139,7 +148,7 @@ impl Letters {
 
     fn read(&mut self) -> Result<Option<RecordBatch>> {
         while let Some(frame) = self.reader.next_frame()? {
-            let batch = frame.batch(Arc::clone(&self.schema))?;
+            let batch = frame.batch(Arc::clone(self.schemas.of(&frame)?))?;
             let offsets = batch.column_by_name(OFFSET_COLUMN);
             let offsets = offsets.and_then(|c| c.as_primitive_opt::<Int64Type>());
             let offsets = offsets.map(|c| c.values().as_ref()).unwrap_or_default();
@@ -153,7 +162,15 @@ impl Letters {
             self.end = frame.header.end_offset;
             let before = offsets.partition_point(|offset| (*offset as u64) < self.rows.start);
             if before < offsets.len() {
-                return Ok(Some(batch.slice(before, offsets.len() - before)));
+                let batch = batch.slice(before, offsets.len() - before);
+                let id = frame.header.schema_id;
+                return match id == self.schemas.newest_id() {
+                    true => Ok(Some(batch)),
+                    false => self
+                        .schemas
+                        .adapt(&batch, id, self.schemas.newest())
+                        .map(Some),
+                };
             }
         }
         Ok(None)
@@ -177,16 +194,16 @@ impl Iterator for Letters {
 pub(crate) fn read(
     directory: &Path,
     table_id: Uuid,
-    table_schema: &Schema,
+    table_schemas: &Schemas,
     rows: Range<u64>,
 ) -> Result<Option<Letters>> {
     let options = options(directory, table_id);
     if !options.directory.exists() {
         return Ok(None);
     }
-    let schema = letter_schema(table_schema);
+    let schemas = Arc::new(table_schemas.map(letter_schema));
     let log = Log::open_read_only(options)?;
-    Ok(Some(Letters::new(&log, &schema, log.first_offset(), rows)))
+    Ok(Some(Letters::new(&log, &schemas, log.first_offset(), rows)))
 }
 
 /// The failed rows of a batch whose rows have these offsets and times, as dead letters.

@@ -91,7 +91,8 @@ impl DeadLetters {
                 resolved = None;
             }
         }
-        let log = DeadLetterLog::open(directory, context.table_id, &context.schema, progress.to)?;
+        let schemas = &context.shape().schemas;
+        let log = DeadLetterLog::open(directory, context.table_id, schemas, progress.to)?;
         let letters = Self {
             log,
             dataset: None,
@@ -178,10 +179,13 @@ impl Dataset {
         let (options, schema) = place_of(context);
         let (table_id, bucket) = (context.table_id, context.settings.bucket);
         context.executor.run(async move {
-            let Some(lake) = Lake::open(&options).await? else {
+            let Some(mut lake) = Lake::open(&options).await? else {
                 return Ok(None);
             };
-            lake.accepts(&schema)?;
+            if lake.accepts(&schema).is_err() {
+                // It keeps what dead letters had that were appended before the table was altered.
+                lake.conform(&schema, &[]).await?;
+            }
             let progress = lake.progress(table_id, bucket).await?;
             let is_recorded = lake.is_recorded(table_id, bucket).await?;
             Ok(Some(Self {
@@ -302,7 +306,7 @@ pub(crate) fn start_of(
 fn place_of(context: &TierContext) -> (LakeOptions, SchemaRef) {
     (
         dataset::options_of(&context.lake),
-        dataset::schema_of(&context.schema),
+        dataset::schema_of(context.shape().schemas.newest()),
     )
 }
 
@@ -318,12 +322,12 @@ fn round(context: &TierContext, from: u64, after: Progress, amends: Option<Progr
 }
 
 /// A round that settles no new offsets.
-fn amending(context: &TierContext, before: Progress, after: Progress) -> Round {
+pub(super) fn amending(context: &TierContext, before: Progress, after: Progress) -> Round {
     round(context, before.to, after, Some(before))
 }
 
 /// No rows, ready to be committed.
-fn nothing_written(context: &TierContext, lake: Lake) -> Result<(Lake, Written)> {
+pub(super) fn nothing_written(context: &TierContext, lake: Lake) -> Result<(Lake, Written)> {
     let (lake, (), written) = streamed(&context.executor, lake, |_| Ok(()))?;
     Ok((lake, written))
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_schema::Schema;
 
 use super::dataset::{from_dataset, those_of, to_dataset};
 use super::log::letters_of;
@@ -227,13 +228,13 @@ impl Attempt {
         out: Sink<'_>,
         again: Sink<'_>,
     ) -> Result<Fates> {
-        let letter_schema = super::log::letter_schema(&context.schema);
-        let dataset_schema = dataset::schema_of(&context.schema);
+        let letter_schema = super::log::letter_schema(self.shape.schemas.newest());
+        let dataset_schema = dataset::schema_of(self.shape.schemas.newest());
         let bucket = context.settings.bucket;
         let mut fates = Fates::default();
         for batch in letters {
             let batch = from_dataset(&batch?, &letter_schema)?;
-            let tried = Tried::new(context, &batch)?;
+            let tried = Tried::new(self.shape.schemas.newest(), &batch)?;
             let goes_on = self.transform(&tried, &mut |part, made| {
                 fates.add(part, &made);
                 let failed = letters_of(
@@ -306,8 +307,8 @@ struct Tried {
 }
 
 impl Tried {
-    fn new(context: &TierContext, letters: &RecordBatch) -> Result<Self> {
-        let columns: Vec<usize> = (0..context.schema.fields().len()).collect();
+    fn new(schema: &Schema, letters: &RecordBatch) -> Result<Self> {
+        let columns: Vec<usize> = (0..schema.fields().len()).collect();
         let rows = letters
             .project(&columns)
             .map_err(Error::arrow("read dead letters"))?;

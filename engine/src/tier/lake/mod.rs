@@ -200,19 +200,15 @@ impl Lake {
         }
     }
 
-    /// Opens a lake that must be there; refuses one whose columns don't take this schema's rows.
-    pub(crate) async fn open_existing(options: &LakeOptions, schema: &Schema) -> Result<Self> {
+    /// Opens a lake that must be there, whatever its columns are.
+    pub(crate) async fn open_existing(options: &LakeOptions) -> Result<Self> {
         let access = Access::new(options).await?;
-        let Some(lake) = access.open().await? else {
-            return Err(Error::LakeMismatch {
-                uri: access.place.shown.clone(),
-                reason:
-                    "there is no dataset, and rows of this table were settled in one; bring it back"
-                        .to_owned(),
-            });
-        };
-        lake.accepts(schema)?;
-        Ok(lake)
+        access.open().await?.ok_or_else(|| Error::LakeMismatch {
+            uri: access.place.shown.clone(),
+            reason:
+                "there is no dataset, and rows of this table were settled in one; bring it back"
+                    .to_owned(),
+        })
     }
 
     /// Whether there are rows of this bucket, whosever they are.

@@ -1,5 +1,6 @@
 //! One round: rows are written beside the dataset, then committed once, or not at all.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -200,6 +201,11 @@ impl Lake {
     /// Commits on top of the version that this handle reads, and on no other.
     pub(super) async fn publish(&mut self, transaction: &Transaction) -> Result<(), lance::Error> {
         crash_point("commit: begins");
+        if self.is_of_other_columns(transaction) {
+            return Err(lance::Error::invalid_input(
+                "a column was cast or dropped while rows were written for it; they have to be written once more",
+            ));
+        }
         let next = self.version() + 1;
         let only_next = Arc::new(OnlyAt::new(next, self.handler.clone()));
         let committed = CommitBuilder::new(Arc::new(self.dataset.clone()))
@@ -218,6 +224,18 @@ impl Lake {
             )),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether rows were written with columns that the lake has no more. Lance would let them in, those columns being null.
+    fn is_of_other_columns(&self, transaction: &Transaction) -> bool {
+        let fragments = match &transaction.operation {
+            Operation::Append { fragments } => fragments,
+            Operation::Update { new_fragments, .. } => new_fragments,
+            _ => return false,
+        };
+        let known: HashSet<i32> = self.dataset.schema().field_ids().into_iter().collect();
+        let mut files = fragments.iter().flat_map(|fragment| &fragment.files);
+        files.any(|file| file.fields.iter().any(|id| *id >= 0 && !known.contains(id)))
     }
 
     /// A commit failed, or its reply was lost: only the lake can tell which.

@@ -2,6 +2,8 @@
 
 use arrow_schema::{Field, Schema};
 
+use crate::schemas::is_widening;
+
 /// What keeps rows of `table` from being appended to a dataset of `lake`, one difference a line's worth; `None` if they fit.
 /// Columns are matched by name. A lake may be wider, as long as what a row lacks may be null.
 pub(super) fn difference(table: &Schema, lake: &Schema) -> Option<String> {
@@ -33,11 +35,16 @@ pub(super) fn difference(table: &Schema, lake: &Schema) -> Option<String> {
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-fn unlike(table: &Field, lake: &Field) -> Option<String> {
+/// What tells a table's column from the lake's, if it matters.
+pub(super) fn unlike(table: &Field, lake: &Field) -> Option<String> {
     let name = table.name();
     if table.data_type() != lake.data_type() {
+        let hint = match is_widening(table.data_type(), lake.data_type()) {
+            true => ": another table that shares it was altered; widen the column in this one too",
+            false => "",
+        };
         return Some(format!(
-            "column {name:?} is {} in the table and {} in the lake",
+            "column {name:?} is {} in the table and {} in the lake{hint}",
             table.data_type(),
             lake.data_type()
         ));
@@ -47,7 +54,7 @@ fn unlike(table: &Field, lake: &Field) -> Option<String> {
 }
 
 /// The schema as Lance gives it back: it names the items of lists its own way.
-fn through_lance(schema: &Schema) -> Schema {
+pub(super) fn through_lance(schema: &Schema) -> Schema {
     lance::datatypes::Schema::try_from(schema)
         .map_or_else(|_| schema.clone(), |lance| Schema::from(&lance))
 }

@@ -210,3 +210,28 @@ async fn a_commit_whose_reply_was_lost_is_recognized() {
     );
     assert_eq!(data_files(folder.path()), 2);
 }
+
+#[tokio::test]
+async fn rows_that_were_written_before_a_column_was_cast_or_dropped_are_not_let_in_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lake = Lake::create(&at(folder.path()), &columns()).await.unwrap();
+    let mut other = Lake::open(&at(folder.path())).await.unwrap().unwrap();
+    let (table, other_table) = (Uuid::new_v4(), Uuid::new_v4());
+    append(&mut lake, table, 0, 0, 10).await.unwrap();
+    let columns = columns();
+    let fields = columns
+        .fields()
+        .iter()
+        .map(|field| match field.name().as_str() {
+            "name" => Arc::new(Field::new("name", DataType::LargeUtf8, true)),
+            _ => Arc::clone(field),
+        });
+    let cast = Schema::new(fields.collect::<Vec<_>>());
+    let late = other.write(stream::iter([Ok(rows(1, 0, 10))])).await;
+    lake.conform(&cast, &[]).await.unwrap();
+    let round = plain(other_table, 1, 0, 10);
+    let error = other.commit(late.unwrap(), &round).await.unwrap_err();
+    assert!(format!("{error:?}").contains("once more"), "{error:?}");
+    assert_eq!(offsets(&other, 1).await, Vec::<i64>::new());
+    assert_eq!(offsets(&other, 0).await, (0..10).collect::<Vec<_>>());
+}

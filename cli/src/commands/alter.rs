@@ -21,21 +21,18 @@ use crate::output::Output;
 /// command is for a store that nobody writes to.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLE)]
+#[command(group(clap::ArgGroup::new("alteration").required(true).multiple(true)))]
 pub(crate) struct Args {
     #[command(flatten)]
     place: Place,
     /// A column to add, as caption:utf8?; once for each
-    #[arg(long = "add", value_name = "NAME:TYPE?", value_parser = parse_column)]
+    #[arg(long = "add", group = "alteration", value_name = "NAME:TYPE?", value_parser = parse_column)]
     added: Vec<Field>,
     /// A column and its wider type, as count:int64; once for each
-    #[arg(long = "widen", value_name = "NAME:TYPE", value_parser = parse_column)]
+    #[arg(long = "widen", group = "alteration", value_name = "NAME:TYPE", value_parser = parse_column)]
     widened: Vec<Field>,
     /// A column to drop; once for each
-    #[arg(
-        long = "drop",
-        value_name = "NAME",
-        required_unless_present_any = ["added", "widened"]
-    )]
+    #[arg(long = "drop", group = "alteration", value_name = "NAME")]
     dropped: Vec<String>,
 }
 

@@ -75,7 +75,7 @@ fn four_engines_tier_into_one_lake_on_s3_and_each_goes_on_where_it_was() {
         // All at once; each is killed when its rows are settled, or in the middle of something.
         let engines: Vec<Child> = stores.iter().map(run).collect();
         for (number, (store, mut engine)) in stores.iter().zip(engines).enumerate() {
-            if (number as u64 + step) % 2 == 0 {
+            if (number as u64 + step).is_multiple_of(2) {
                 until_settled(store, (step + 1) * ROWS);
             }
             let _ = engine.kill();

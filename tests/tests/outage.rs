@@ -1,6 +1,6 @@
 //! The store behind a lake goes away under load, and comes back.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use alluvium_tests::{BUCKET, S3Server, Store, cache, python, root};
@@ -21,8 +21,8 @@ fn until(store: &Store, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     }
 }
 
-/// Appends for ten seconds or so, settling in the background as a host does.
-fn ingest(store: &Store) -> std::process::Child {
+/// Appends for ten seconds or so, settling in the background as a host does: what makes the rows, and what appends them.
+fn ingest(store: &Store) -> [Child; 2] {
     let mut stream = Command::new(cache().join("venv/bin/python"))
         .arg(root().join("tests/python/stream.py"))
         .args([BATCHES.to_string(), ROWS.to_string(), "0.025".to_owned()])
@@ -33,7 +33,7 @@ fn ingest(store: &Store) -> std::process::Child {
     let output = stream.stdout.take().expect("a pipe");
     let ingest = ingest.args(["t", "-"]).stdin(output).stdout(Stdio::null());
     let ingest = ingest.stderr(Stdio::null()).spawn();
-    ingest.expect("the command runs")
+    [stream, ingest.expect("the command runs")]
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn an_s3_server_that_is_killed_twice_under_load_costs_nothing_but_freshness() {
     .into();
     create.extend(server.create_options());
     store.run("create", &create);
-    let mut appending = ingest(&store);
+    let appending = ingest(&store);
     for _ in 0..2 {
         let before = until(&store, "settled", |status| {
             status["rows_tiered"].as_u64() > Some(0)
@@ -72,8 +72,10 @@ fn an_s3_server_that_is_killed_twice_under_load_costs_nothing_but_freshness() {
         );
         server.start_again();
     }
-    let ended = appending.wait().expect("it ends");
-    assert!(ended.success(), "appends never noticed: {ended}");
+    for mut process in appending {
+        let ended = process.wait().expect("it ends");
+        assert!(ended.success(), "appends never noticed: {ended}");
+    }
     let mut runner = store
         .command("run")
         .stdout(Stdio::null())

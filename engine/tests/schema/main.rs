@@ -75,12 +75,12 @@ impl Fixture {
 
     fn lake_numbers(&self, column: &str) -> Vec<Option<i64>> {
         let arrays = self.lake(column);
-        arrays.iter().flat_map(|a| numbers_of(a)).collect()
+        arrays.iter().flat_map(numbers_of).collect()
     }
 
     fn lake_texts(&self, column: &str) -> Vec<Option<String>> {
         let arrays = self.lake(column);
-        arrays.iter().flat_map(|a| texts_of(a)).collect()
+        arrays.iter().flat_map(texts_of).collect()
     }
 }
 

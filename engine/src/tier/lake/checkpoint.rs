@@ -4,6 +4,7 @@
 //! object of the version that it was taken at and the [`Progress`] there.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use lance::Dataset;
 use serde::{Deserialize, Serialize};
@@ -99,9 +100,9 @@ async fn newest(dataset: &Dataset) -> Result<HashMap<(Uuid, i32), Progress>, lan
         }
     }
     for (table, bucket) in keys() {
-        if !all.contains_key(&(table, bucket)) {
+        if let Entry::Vacant(unknown) = all.entry((table, bucket)) {
             let found = find(dataset, table, bucket, None).await?;
-            all.insert((table, bucket), found.progress);
+            unknown.insert(found.progress);
         }
     }
     Ok(all)

@@ -166,6 +166,21 @@ pub fn python(script: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+/// What pylance reads of a lake: each row's offset and its value of a column, in the order of the offsets.
+pub fn rows(lake: impl AsRef<Path>, column: &str, options: &[String]) -> Vec<(u64, Value)> {
+    let lake = lake.as_ref().display().to_string();
+    let options = options.iter().map(String::as_str);
+    let arguments: Vec<_> = [&lake, column].into_iter().chain(options).collect();
+    serde_json::from_str(&python("offsets.py", &arguments)).expect("JSON")
+}
+
+/// The same of a column of counts.
+pub fn counts(lake: impl AsRef<Path>, column: &str, options: &[String]) -> Vec<(u64, u64)> {
+    let rows = rows(lake, column, options).into_iter();
+    rows.map(|(offset, value)| (offset, value.as_u64().expect("a count")))
+        .collect()
+}
+
 /// A real S3 server (SeaweedFS) on loopback with an empty bucket, stopped when dropped.
 pub struct S3Server {
     process: Child,
@@ -236,6 +251,14 @@ impl S3Server {
     /// A store whose command finds the secret.
     pub fn store(&self) -> Store {
         Store::new().env(SECRET_VARIABLE, SECRET_KEY)
+    }
+
+    /// The options of [`rows`] and of the scripts for a lake on this server.
+    pub fn reader_options(&self) -> Vec<String> {
+        let options = self.options().into_iter();
+        options
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect()
     }
 
     /// What gets one in.

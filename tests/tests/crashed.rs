@@ -4,7 +4,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use alluvium_tests::{BUCKET, S3Server, Store, python, root};
+use alluvium_tests::{BUCKET, S3Server, Store, counts, python, root};
 
 const SIGABRT: i32 = 6;
 const ROWS: u64 = 20;
@@ -157,10 +157,7 @@ fn die_everywhere(store: &Store, on_disk: bool) -> u64 {
 }
 
 fn assert_all_there(lake: &str, options: &[String], rows: u64) {
-    let options = options.iter().map(String::as_str);
-    let arguments: Vec<_> = [lake, "id"].into_iter().chain(options).collect();
-    let found = python("offsets.py", &arguments);
-    let found: Vec<(u64, u64)> = serde_json::from_str(&found).expect("JSON");
+    let found = counts(lake, "id", options);
     assert_eq!(found, (0..rows).map(|n| (n, n)).collect::<Vec<_>>());
 }
 
@@ -182,16 +179,11 @@ fn on_s3_dying_at_any_step_loses_and_doubles_nothing() {
     let server = S3Server::start();
     let store = server.store();
     let lake = format!("s3://{BUCKET}/crashed.lance");
-    let options: Vec<String> = server
-        .options()
-        .into_iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
     let mut more = vec!["--lake".to_owned(), lake.clone()];
     more.extend(server.create_options());
     create(&store, &more);
     let rows = die_everywhere(&store, false);
-    assert_all_there(&lake, &options, rows);
+    assert_all_there(&lake, &server.reader_options(), rows);
 }
 
 #[test]
@@ -228,9 +220,7 @@ fn with_dead_letters_dying_at_any_step_of_a_round_keeps_each_once() {
         store.run("ingest", ["t".as_ref(), input.as_os_str()]);
         next += ROWS;
     });
-    let lake = store.path().join("lake/t.lance").display().to_string();
-    let found: Vec<(u64, u64)> =
-        serde_json::from_str(&python("offsets.py", &[&lake, "id"])).expect("JSON");
+    let found = counts(store.path().join("lake/t.lance"), "id", &[]);
     let expected: Vec<_> = (0..next)
         .filter(|id| !is_broken(*id))
         .map(|id| (id, id))
@@ -291,13 +281,7 @@ fn die_altering(store: &Store, more: &[String], on_disk: bool) -> (u64, usize) {
 
 /// The lake has the columns of after, whoever reads it.
 fn assert_altered(lake: &str, options: &[String], rows: u64, turns: usize) {
-    let read = |column: &str| -> Vec<(u64, serde_json::Value)> {
-        let arguments = [lake, column].into_iter();
-        let arguments: Vec<_> = arguments
-            .chain(options.iter().map(String::as_str))
-            .collect();
-        serde_json::from_str(&python("offsets.py", &arguments)).expect("JSON")
-    };
+    let read = |column: &str| alluvium_tests::rows(lake, column, options);
     let ids: Vec<_> = (0..rows).map(|id| (id, id.into())).collect();
     for turn in 0..turns {
         assert_eq!(read(&format!("wide{turn}")), ids);
@@ -329,16 +313,10 @@ fn on_disk_dying_at_any_step_of_an_alteration_leaves_the_columns_of_before_or_of
 #[test]
 fn on_s3_dying_at_any_step_of_an_alteration_leaves_the_columns_of_before_or_of_after() {
     let server = S3Server::start();
-    let store = Store::new();
+    let store = server.store();
     let lake = format!("s3://{BUCKET}/altered.lance");
-    let options = server.options().into_iter();
-    let options: Vec<String> = options
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
     let mut more = vec!["--lake".to_owned(), lake.clone()];
-    for option in &options {
-        more.extend(["--storage-option".to_owned(), option.clone()]);
-    }
+    more.extend(server.create_options());
     let (rows, turns) = die_altering(&store, &more, false);
-    assert_altered(&lake, &options, rows, turns);
+    assert_altered(&lake, &server.reader_options(), rows, turns);
 }

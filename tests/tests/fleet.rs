@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use alluvium_tests::{BUCKET, S3Server, Store, python};
+use alluvium_tests::{BUCKET, S3Server, Store, counts};
 use serde_json::Value;
 
 const ENGINES: u64 = 4;
@@ -63,10 +63,6 @@ fn until_settled(store: &Store, rows: u64) {
 fn four_engines_tier_into_one_lake_on_s3_and_each_goes_on_where_it_was() {
     let server = S3Server::start();
     let lake = format!("s3://{BUCKET}/fleet.lance");
-    let options = server.options().into_iter();
-    let options: Vec<String> = options
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
     let stores: Vec<Store> = (0..ENGINES)
         .map(|bucket| engine(bucket, &lake, &server))
         .collect();
@@ -86,10 +82,7 @@ fn four_engines_tier_into_one_lake_on_s3_and_each_goes_on_where_it_was() {
         store.run("tier", ["t"]);
         store.run("verify", ["t"]);
     }
-    let mut arguments = vec![lake.as_str(), "__bucket"];
-    arguments.extend(options.iter().map(String::as_str));
-    let rows: Value = serde_json::from_str(&python("offsets.py", &arguments)).expect("JSON");
-    let mut rows: Vec<(u64, u64)> = serde_json::from_value(rows).expect("pairs");
+    let mut rows = counts(&lake, "__bucket", &server.reader_options());
     rows.sort_unstable();
     let expected =
         (0..STEPS * ROWS).flat_map(|offset| (0..ENGINES).map(move |bucket| (offset, bucket)));

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use alluvium_tests::{Store, python, root};
+use alluvium_tests::{Store, counts, root};
 use rand::Rng;
 use serde_json::Value;
 
@@ -62,16 +62,12 @@ fn ingest_and_kill(mut run: Command, after: Duration) -> Vec<(u64, u64)> {
 
 /// Everything in the lake, as (offset, id).
 fn lake(store: &Store) -> Vec<(u64, u64)> {
-    let path = store.path().join("lake/t.lance");
-    let rows = python("offsets.py", &[&path.display().to_string(), "id"]);
-    serde_json::from_str(&rows).expect("JSON")
+    counts(store.path().join("lake/t.lance"), "id", &[])
 }
 
 /// The settled dead letters: offsets and ids.
 fn dead_letters(store: &Store) -> Vec<(u64, u64)> {
-    let path = store.path().join("lake/t.dead_letters.lance");
-    let rows = python("offsets.py", &[&path.display().to_string(), "id"]);
-    serde_json::from_str(&rows).expect("JSON")
+    counts(store.path().join("lake/t.dead_letters.lance"), "id", &[])
 }
 
 fn ingest_killed_at_random_moments(durability: &str, background: &str) {

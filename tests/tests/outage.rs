@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use alluvium_tests::{BUCKET, S3Server, Store, cache, python, root};
+use alluvium_tests::{BUCKET, S3Server, Store, cache, counts, root};
 use serde_json::Value;
 
 const BATCHES: u64 = 400;
@@ -88,16 +88,8 @@ fn an_s3_server_that_is_killed_twice_under_load_costs_nothing_but_freshness() {
     let _ = runner.wait();
     assert_eq!(status["rows_committed"], BATCHES * ROWS);
     store.run("verify", ["t"]);
-    let options = server.options().into_iter();
-    let options: Vec<String> = options
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    let mut arguments = vec![lake.as_str(), "id"];
-    arguments.extend(options.iter().map(String::as_str));
-    let found: Vec<(u64, u64)> =
-        serde_json::from_str(&python("offsets.py", &arguments)).expect("JSON");
     assert_eq!(
-        found,
+        counts(&lake, "id", &server.reader_options()),
         (0..BATCHES * ROWS).map(|n| (n, n)).collect::<Vec<_>>()
     );
 }

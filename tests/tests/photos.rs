@@ -143,12 +143,7 @@ fn photos_become_rows_of_a_lake_on_s3_that_pylance_reads() {
     let lake = format!("s3://{BUCKET}/photos.lance");
     let mut create = vec!["--lake".to_owned(), lake.clone()];
     create.extend(server.create_options());
-    let reader: Vec<_> = server
-        .options()
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    flow(&store, &create, &lake, &reader);
+    flow(&store, &create, &lake, &server.reader_options());
     let table =
         fs::read_to_string(store.path().join("tables/photos/table.json")).expect("table.json");
     assert!(

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tiny_http::{Header, Response, Server};
@@ -14,7 +14,7 @@ use crate::failure::{Failure, Outcome};
 const BUCKETS: [f64; 13] = [
     1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0, 60.0,
 ];
-/// How often what was recorded is folded into the buckets when nobody asks.
+/// How often what was recorded is folded into the buckets while nobody asks, which does so too.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Answers `GET /metrics` until it is dropped.
@@ -65,23 +65,17 @@ impl Drop for Endpoint {
 
 /// Answers until it is unblocked.
 fn serve(server: &Server, handle: &PrometheusHandle) {
-    let mut until_upkeep = UPKEEP;
     loop {
-        let begun = std::time::Instant::now();
-        let request = match server.recv_timeout(until_upkeep) {
+        let begun = Instant::now();
+        let request = match server.recv_timeout(UPKEEP) {
             Ok(Some(request)) => request,
             // Nothing came, or the end did: only the end comes early.
-            Ok(None) if begun.elapsed() < until_upkeep => return,
-            Ok(None) => {
+            Ok(None) if begun.elapsed() >= UPKEEP => {
                 handle.run_upkeep();
-                until_upkeep = UPKEEP;
                 continue;
             }
-            Err(_) => return,
+            Ok(None) | Err(_) => return,
         };
-        until_upkeep = until_upkeep
-            .saturating_sub(begun.elapsed())
-            .max(Duration::from_millis(1));
         let response = match request.url() {
             "/metrics" => Response::from_string(handle.render()),
             _ => Response::from_string("see /metrics\n").with_status_code(404),

@@ -108,15 +108,16 @@ impl Args {
     /// Creates the table.
     pub(crate) fn run(self) -> Outcome {
         let schema = schema(&self.columns).map_err(Failure::new)?;
-        let options = TableOptions::new(schema).bucket(self.bucket);
-        let mut options = options.maintenance(self.maintenance());
+        let mut options = TableOptions::new(schema)
+            .bucket(self.bucket)
+            .maintenance(self.maintenance())
+            .secrets_in_clear(self.secrets_in_clear);
         if let Some(path) = &self.transforms {
             options = options.transforms(read_transforms(path)?);
         }
         if let Some(lake) = self.lake {
             options = options.lake(lake);
         }
-        options = options.secrets_in_clear(self.secrets_in_clear);
         for (key, value) in self.storage_options {
             options = options.storage_option(key, value);
         }

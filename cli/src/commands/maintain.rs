@@ -1,11 +1,11 @@
 //! `alluvium maintain`.
 
-use alluvium::{MaintenanceStatus, Table};
+use alluvium::MaintenanceStatus;
 
-use super::{open_to_write, tables};
+use super::each_table;
 use crate::args::Scope;
-use crate::failure::{Failure, Outcome};
-use crate::output::{Output, bytes, count, rows};
+use crate::failure::Outcome;
+use crate::output::{bytes, count, rows};
 
 /// Merge small fragments, keep indices up and remove old versions of the lake now, and exit
 ///
@@ -26,25 +26,10 @@ Example:
 impl Args {
     /// Maintains the tables' lakes.
     pub(crate) fn run(self) -> Outcome {
-        let store = open_to_write(&self.scope.store, false)?;
-        let mut failures = Vec::new();
-        let mut output = Output::new();
-        for (name, table) in tables(&store, &self.scope)? {
-            match table.and_then(|table| maintain(&table)) {
-                Ok(text) => output.line(text).and_then(|()| output.flush())?,
-                Err(error) => failures.push(format!("{name}: {error}")),
-            }
-        }
-        store.close()?;
-        match failures.is_empty() {
-            true => Ok(()),
-            false => Err(Failure::new(failures.join("; "))),
-        }
+        each_table(&self.scope, |table| {
+            Ok(told(table.name(), &table.maintain()?))
+        })
     }
-}
-
-fn maintain(table: &Table) -> alluvium::Result<String> {
-    Ok(told(table.name(), &table.maintain()?))
 }
 
 /// What was done, in one line.

@@ -21,7 +21,8 @@ use std::path::Path;
 use alluvium::{Store, StoreOptions, Table};
 
 use crate::args::Scope;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
+use crate::output::Output;
 
 /// Opens a store to look at it, beside a process that may be writing to it.
 fn open_to_read(path: &Path) -> Outcome<Store> {
@@ -47,4 +48,24 @@ fn tables(store: &Store, scope: &Scope) -> Outcome<Vec<(String, alluvium::Result
         (name, table)
     };
     Ok(names.into_iter().map(open).collect())
+}
+
+/// Opens a store to write, does something to each table that is meant, and prints the line that comes of it. What fails
+/// keeps no other table from its turn.
+fn each_table(scope: &Scope, work: impl Fn(&Table) -> Outcome<String>) -> Outcome {
+    let store = open_to_write(&scope.store, false)?;
+    let mut failures = Vec::new();
+    let mut output = Output::new();
+    for (name, table) in tables(&store, scope)? {
+        match table.map_err(Failure::from).and_then(|table| work(&table)) {
+            Ok(text) => output.line(text).and_then(|()| output.flush())?,
+            Err(Failure::Message(text)) => failures.push(format!("{name}: {text}")),
+            Err(Failure::Pipe) => return Err(Failure::Pipe),
+        }
+    }
+    store.close()?;
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(failures.join("; "))),
+    }
 }

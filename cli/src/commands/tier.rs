@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use alluvium::Table;
 
-use super::{open_to_write, tables};
+use super::each_table;
 use crate::args::Scope;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Output, plain, rows, rows_bar, span};
+use crate::output::{plain, rows, rows_bar, span};
 
 /// How often the progress bar looks at the table.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -31,23 +31,7 @@ Example:
 impl Args {
     /// Drains the tables.
     pub(crate) fn run(self) -> Outcome {
-        let store = open_to_write(&self.scope.store, false)?;
-        let mut failures = Vec::new();
-        let mut output = Output::new();
-        for (name, table) in tables(&store, &self.scope)? {
-            // One table whose lake is down must not keep the others from theirs.
-            match table.map_err(Failure::from).and_then(|table| drain(&table)) {
-                Ok(text) => output.line(text).and_then(|()| output.flush())?,
-                Err(Failure::Message(text)) => failures.push(format!("{name}: {text}")),
-                Err(Failure::Pipe) => return Err(Failure::Pipe),
-            }
-        }
-        store.close()?;
-        if failures.is_empty() {
-            Ok(())
-        } else {
-            Err(Failure::new(failures.join("; ")))
-        }
+        each_table(&self.scope, drain)
     }
 }
 

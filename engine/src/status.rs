@@ -105,7 +105,11 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
     let committed = table.raw.committed();
     // A reader's snapshot of the log may be older than the lake.
     let lag_from = rows_tiered.max(table.raw.first_offset()).min(committed);
-    let lag_seconds = table.lag(lag_from).1?.as_secs_f64();
+    let lag_seconds = table
+        .raw
+        .age_from(lag_from)?
+        .unwrap_or_default()
+        .as_secs_f64();
     let staged = table.pipeline.log();
     let rows_staged = staged.as_ref().map_or(committed, |log| {
         log.committed().max(rows_tiered).min(committed)
@@ -140,7 +144,11 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
         rows_committed: committed.max(rows_tiered),
         rows_staged,
         transform_lag_rows: committed.saturating_sub(rows_staged),
-        transform_lag_seconds: table.lag(rows_staged).1?.as_secs_f64(),
+        transform_lag_seconds: table
+            .raw
+            .age_from(rows_staged)?
+            .unwrap_or_default()
+            .as_secs_f64(),
         transform_error: table.pipeline.last_error(),
         staged_bytes: staged.map_or(0, |log| log.size().1),
         rows_durable: table.raw.durable().max(rows_tiered),

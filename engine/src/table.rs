@@ -14,7 +14,7 @@ use crate::catalog::FIRST_SCHEMA_ID;
 use crate::dead_letters::{self, DeadLetterFilter, DeadLetterRows, RetryReport};
 use crate::error::{Error, Result};
 use crate::index::{IndexKind, IndexSpec};
-use crate::log::{Log, LogKind, LogOptions, LogRows, Source, now_us};
+use crate::log::{Log, LogKind, LogOptions, LogRows, Source};
 use crate::metrics::LogSnapshot;
 use crate::options::Settings;
 use crate::pipeline::Pipeline;
@@ -528,24 +528,6 @@ impl Table {
 }
 
 impl TableInner {
-    /// How many rows there are from an offset on, and how old the first of them is; no age when it can't be read.
-    pub(crate) fn lag(&self, offset: u64) -> (u64, Result<Duration>) {
-        let committed = self.raw.committed();
-        let rows = committed.saturating_sub(offset);
-        let from = offset.max(self.raw.first_offset());
-        let oldest = match rows {
-            0 => Ok(None),
-            _ => self.raw.read_from(from).next_frame(),
-        };
-        let age = oldest.map(|oldest| {
-            let us = oldest.map_or(0, |frame| {
-                now_us().saturating_sub(frame.header.timestamp_us)
-            });
-            Duration::from_micros(u64::try_from(us).unwrap_or_default())
-        });
-        (rows, age)
-    }
-
     /// Opens a table's log and prepares its tierer.
     pub(crate) fn open(name: &str, context: TierContext, read_only: bool) -> Result<Self> {
         let (table_id, settings) = (context.table_id, &context.settings);

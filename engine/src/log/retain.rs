@@ -17,6 +17,17 @@ impl Log {
         LogReader::new(Arc::clone(&self.shared), offset)
     }
 
+    /// How long ago the row at an offset was appended, or the oldest one that is left; `None` when there is none.
+    pub(crate) fn age_from(&self, offset: u64) -> Result<Option<Duration>> {
+        let oldest = self
+            .read_from(offset.max(self.first_offset()))
+            .next_frame()?;
+        Ok(oldest.map(|frame| {
+            let us = now_us().saturating_sub(frame.header.timestamp_us);
+            Duration::from_micros(u64::try_from(us).unwrap_or_default())
+        }))
+    }
+
     /// One past the last offset that readers see.
     pub(crate) fn committed(&self) -> u64 {
         self.shared.committed()

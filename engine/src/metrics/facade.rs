@@ -54,56 +54,53 @@ impl Handles {
 
 impl Facade {
     pub(super) fn new(table: &str, log: &'static str) -> Self {
-        let handles = Handles::new(vec![
+        let of = Handles::new(vec![
             Label::new("table", table.to_owned()),
             Label::from_static_parts("log", log),
         ]);
-        let count = |name, unit, description| handles.count(name, unit, description);
-        let time = |name, description| handles.time(name, description);
-        let level = |name, unit, description| handles.level(name, unit, description);
         Self {
-            appended_rows: count(
+            appended_rows: of.count(
                 "alluvium_appended_rows_total",
                 Unit::Count,
                 "Rows that were appended",
             ),
-            appended_bytes: count(
+            appended_bytes: of.count(
                 "alluvium_appended_bytes_total",
                 Unit::Bytes,
                 "Bytes of the frames that were appended",
             ),
-            append: time("alluvium_append_seconds", "How long an append took"),
-            duplicates: count(
+            append: of.time("alluvium_append_seconds", "How long an append took"),
+            duplicates: of.count(
                 "alluvium_duplicate_appends_total",
                 Unit::Count,
                 "Idempotent appends whose rows were there already",
             ),
-            fsync: time("alluvium_fsync_seconds", "How long an fdatasync took"),
-            segments_created: count(
+            fsync: of.time("alluvium_fsync_seconds", "How long an fdatasync took"),
+            segments_created: of.count(
                 "alluvium_segments_created_total",
                 Unit::Count,
                 "Segment files that were created",
             ),
-            segments_recycled: count(
+            segments_recycled: of.count(
                 "alluvium_segments_recycled_total",
                 Unit::Count,
                 "Segment files that were used again for new rows",
             ),
-            segments_removed: count(
+            segments_removed: of.count(
                 "alluvium_segments_removed_total",
                 Unit::Count,
                 "Segment files that were removed",
             ),
-            space_wait: time(
+            space_wait: of.time(
                 "alluvium_space_wait_seconds",
                 "How long an append waited until the log had space",
             ),
-            space_refusals: count(
+            space_refusals: of.count(
                 "alluvium_space_refusals_total",
                 Unit::Count,
                 "Appends that were refused because the log had no space",
             ),
-            backlog: level(
+            backlog: of.level(
                 "alluvium_backlog_bytes",
                 Unit::Bytes,
                 "Bytes of frames that are not tiered yet",

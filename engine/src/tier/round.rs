@@ -21,7 +21,7 @@ use crate::tier::dead_letters::log::DeadLetterLog;
 use crate::tier::lake::Progress;
 
 /// What is handed to the lake's writer at a time, if it comes in smaller pieces.
-const GATHER: Cut = Cut {
+pub(crate) const GATHER: Cut = Cut {
     rows_max: 8192,
     bytes_max: 4 << 20,
     joined_bytes: 4 << 20,

@@ -173,6 +173,7 @@ impl Work {
 /// Sets the metrics of what is not tiered. What can't be read is not told.
 fn tell_lag(table: &TableInner) {
     let tiered = table.tierer.report().tiered;
-    let (rows, age) = table.lag(tiered);
+    let rows = table.raw.committed().saturating_sub(tiered);
+    let age = table.raw.age_from(tiered).ok().flatten();
     table.tierer.metrics.lag(rows, age.unwrap_or_default());
 }

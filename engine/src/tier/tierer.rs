@@ -18,12 +18,12 @@ use crate::tier::dead_letters::DeadLetters;
 use crate::tier::dead_letters::resolution::Resolution;
 use crate::tier::lake::{Lake, Progress, Round};
 use crate::tier::metrics::TierMetrics;
-use crate::tier::round::{RoundInput, Settled};
-use crate::tier::writing::{check_written, commit, records_of, streamed};
+use crate::tier::round::{GATHER, RoundInput, Settled};
+use crate::tier::writing::{BATCHES_IN_FLIGHT, check_written, commit, records_of, streamed};
 pub(crate) use altering::Change;
 
 /// What a round holds: gathered batches, of each column what is not a page yet, and parts on their way to an object store.
-const BATCHES_BYTES: u64 = 5 * (4 << 20);
+const BATCHES_BYTES: u64 = (BATCHES_IN_FLIGHT as u64 + 3) * GATHER.bytes_max;
 const PAGE_BYTES: u64 = 8 << 20;
 const UPLOAD_BYTES: u64 = 50 << 20;
 
@@ -141,9 +141,8 @@ impl Tierer {
             return false;
         }
         let settings = &self.context.settings;
-        let oldest = raw.read_from(from).next_frame().ok().flatten();
-        let age_us = oldest.map_or(i64::MAX, |f| now_us().saturating_sub(f.header.timestamp_us));
-        age_us >= i64::try_from(settings.freshness.as_micros()).unwrap_or(i64::MAX)
+        let age = raw.age_from(from).ok().flatten();
+        age.is_none_or(|age| age >= settings.freshness)
             || raw.bytes_from(from) >= settings.round_bytes_effective()
     }
 

@@ -11,7 +11,7 @@ use crate::tier::context::TierContext;
 use crate::tier::lake::{Lake, Outcome, Progress, Round, TransformRecord, Written};
 
 /// Batches on their way to the lake's writer: what bounds the memory of a round.
-const BATCHES_IN_FLIGHT: usize = 2;
+pub(crate) const BATCHES_IN_FLIGHT: usize = 2;
 
 /// Writes to a lake's files what `make` hands to its sink, which says whether more is wanted; nothing is committed.
 /// When making or writing fails no file is left.

@@ -1,6 +1,7 @@
 //! Removing old versions, and files that no version names.
 
 use lance::dataset::cleanup::{CleanupCandidateFile, CleanupPolicy};
+use lance_io::object_store::ObjectStore;
 use object_store::ObjectStoreExt;
 use object_store::path::Path as ObjectPath;
 
@@ -96,8 +97,10 @@ impl Lake {
         let looked = self.dataset.cleanup(everything);
         let looked = looked.with_max_candidate_files(ORPHANS_MAX).explain().await;
         let looked = looked.map_err(self.error("look for garbage in"))?;
+        let store = self.dataset.object_store(None).await;
+        let store = store.map_err(self.error("look for garbage in"))?;
         for file in looked.candidate_files {
-            match self.remove_if_old(&file, policy).await? {
+            match self.remove_if_old(&store, &file, policy).await? {
                 true => cleaned.bytes += file.size_bytes,
                 false => cleaned.orphan_bytes += file.size_bytes,
             }
@@ -107,11 +110,10 @@ impl Lake {
 
     async fn remove_if_old(
         &self,
+        store: &ObjectStore,
         file: &CleanupCandidateFile,
         policy: &Maintenance,
     ) -> Result<bool> {
-        let store = self.dataset.object_store(None).await;
-        let store = store.map_err(self.error("look for garbage in"))?;
         let path = ObjectPath::from(file.path.as_str());
         let found = match store.inner.head(&path).await {
             Ok(found) => found,

@@ -68,7 +68,7 @@ impl fmt::Debug for LakeOptions {
 impl LakeOptions {
     /// Whether the lake is on an object store.
     pub(crate) fn is_remote(&self) -> bool {
-        self.uri.contains("://") && !self.uri.starts_with("file:")
+        Place::new(&self.uri).is_ok_and(|place| place.root.is_none())
     }
 
     /// Where the lake is, as people may see it: without credentials.

@@ -12,7 +12,8 @@ use crate::failure::{Failure, Outcome};
 /// the component: there are no files and no environment, and output goes nowhere. A module that
 /// imports more than the contract and WASI preview 1 is refused.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = EXAMPLE)]
+// `--version` is the component's here, not the command's.
+#[command(after_long_help = EXAMPLE, disable_version_flag = true)]
 pub(crate) struct Args {
     /// The core module's file
     core: PathBuf,

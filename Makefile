@@ -49,7 +49,8 @@ demo: build
 	scripts/build-plugins $(PLUGINS) rust
 	scripts/demo $(COMMAND) $(DEMO) "$(TEXT)"
 
-test: build plugins setup-python
+# The command is built by `cargo test` too, with the features of the whole workspace: one build of Lance, not two.
+test: plugins setup-python
 	cargo test --locked --workspace --exclude alluvium-benches
 	cargo test --locked --manifest-path plugins/Cargo.toml --target-dir $(NATIVE)
 	scripts/test-plugins

@@ -257,6 +257,7 @@ impl TableMeta {
             uri: uri.unwrap_or_else(|| default().to_string_lossy().into_owned()),
             storage_options: self.storage_options.clone().into_iter().collect(),
             provider: provider.cloned(),
+            layout: self.settings.layout.clone(),
         }
     }
 }

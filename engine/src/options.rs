@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::{Durability, RECYCLED_SEGMENTS, Retention, SEGMENT_BYTES, WhenFull};
 use crate::maintenance::Maintenance;
-use crate::tier::lake::CredentialProvider;
+use crate::tier::lake::{CredentialProvider, Layout};
 use crate::transform::{Limits, TransformSpec};
 
 /// How a new table is kept. Only the schema has no default.
@@ -58,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) retention: Retention,
     #[serde(default)]
     pub(crate) maintenance: Maintenance,
+    #[serde(default)]
+    pub(crate) layout: Layout,
 }
 
 impl Settings {
@@ -86,6 +88,7 @@ impl Default for Settings {
             when_full: WhenFull::default(),
             retention: Retention::default(),
             maintenance: Maintenance::default(),
+            layout: Layout::default(),
         }
     }
 }
@@ -202,6 +205,34 @@ impl TableOptions {
     /// How the lake is kept healthy beside the rounds: merging, cleanup, indices. Default: [`Maintenance::default`].
     pub fn maintenance(mut self, maintenance: Maintenance) -> Self {
         self.settings.maintenance = maintenance;
+        self
+    }
+
+    /// Binary columns, the table's or what transforms make, that a new lake keeps as blobs (Lance's blob v2): values above a
+    /// size lie in files of their own beside the data files, which scans and merges of other columns then never touch.
+    /// SQL and search read them as binaries; `to_pandas()` of pylance gives descriptions of them unless
+    /// `blob_handling="all_binary"` is asked for. A lake that is there already keeps its own layout. Default: none.
+    pub fn blob_columns<I, N>(mut self, columns: I) -> Self
+    where
+        I: IntoIterator<Item = N>,
+        N: Into<String>,
+    {
+        self.settings.layout.blob_columns = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// From how many bytes on a value of a blob column lies outside of the data file; when no
+    /// [`blob_columns`](Self::blob_columns) are named, every binary column of a new lake is one. Default: Lance's threshold
+    /// of 64 KiB, and no blob columns.
+    pub fn blobs_above(mut self, bytes: u64) -> Self {
+        self.settings.layout.blobs_above = Some(bytes);
+        self
+    }
+
+    /// The version of Lance's file format that a new lake is written in: `2.0`, `2.1`, `2.2` or `2.3`. Blobs need 2.2.
+    /// Default: Lance's own, which is 2.2.
+    pub fn storage_version(mut self, version: impl Into<String>) -> Self {
+        self.settings.layout.storage_version = Some(version.into());
         self
     }
 

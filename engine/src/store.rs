@@ -289,6 +289,7 @@ impl Store {
         let plan = plugins.plan(&options.schema, &pinned, &options.settings.limits)?;
         let (made, columns) = schemas_of(plan.as_ref(), &options.schema);
         catalog::check_columns(&columns)?;
+        options.settings.layout.check(&columns)?;
         Ok(TableMeta::new(
             options.settings.clone(),
             options.lake.clone(),

@@ -85,6 +85,15 @@ pub(crate) struct Args {
     /// Leave merging, indexing and cleanup to `alluvium maintain`, or to another engine of the same lake
     #[arg(long)]
     no_maintenance: bool,
+    /// A binary column that a new lake keeps as blobs: large values in files of their own; once for each column
+    #[arg(long = "blob", value_name = "COLUMN")]
+    blobs: Vec<String>,
+    /// From which size on a value of a blob column lies outside of the data file; without --blob, of every binary column
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    blobs_above: Option<u64>,
+    /// The version of Lance's file format that a new lake is written in: 2.0, 2.1, 2.2 (the default) or 2.3
+    #[arg(long, value_name = "VERSION")]
+    storage_version: Option<String>,
     /// The rows' __bucket in the lake, which tells tables apart that share one dataset
     #[arg(long, value_name = "N", default_value_t = 0)]
     bucket: i32,
@@ -111,6 +120,7 @@ impl Args {
         let mut options = TableOptions::new(schema)
             .bucket(self.bucket)
             .maintenance(self.maintenance())
+            .blob_columns(self.blobs)
             .secrets_in_clear(self.secrets_in_clear);
         if let Some(path) = &self.transforms {
             options = options.transforms(read_transforms(path)?);
@@ -138,6 +148,12 @@ impl Args {
                 true => WhenFull::Fail,
                 false => WhenFull::Block(patience),
             });
+        }
+        if let Some(bytes) = self.blobs_above {
+            options = options.blobs_above(bytes);
+        }
+        if let Some(version) = self.storage_version {
+            options = options.storage_version(version);
         }
         if let Some(age) = self.retain_age {
             options = options.retain_age(age);

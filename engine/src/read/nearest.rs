@@ -6,6 +6,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
 use arrow_array::{Array, Float32Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
+use lance::datatypes::BlobHandling;
 use lance_linalg::distance::DistanceType;
 
 use crate::catalog::PinnedTransform;
@@ -50,6 +51,7 @@ async fn nearest(lake: &Lake, column: &str, vector: &[f32], k: usize) -> Result<
     let find = async || {
         let mut scan = lake.dataset().scan();
         scan.nearest(column, &Float32Array::from(vector.to_vec()), k)?;
+        scan.blob_handling(BlobHandling::AllBinary);
         scan.use_index(false).distance_metric(DistanceType::Cosine);
         scan.try_into_batch().await
     };

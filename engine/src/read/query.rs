@@ -15,6 +15,7 @@ use datafusion::sql::TableReference;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use lance::datafusion::LanceTableProvider;
+use lance::datatypes::BlobHandling;
 
 use crate::executor::{Executor, Items};
 use crate::tier::lake::{Lake, LakeOptions};
@@ -75,9 +76,10 @@ async fn provider(table: &Source) -> Result<Arc<dyn TableProvider>> {
     if let Some(lake) = Lake::open(&table.lake).await? {
         // The rows' order is the query's to say.
         let dataset = Arc::new(lake.dataset().clone());
-        return Ok(Arc::new(LanceTableProvider::new_with_ordering(
-            dataset, false, false, false,
-        )));
+        let provider = LanceTableProvider::new_with_ordering(dataset, false, false, false);
+        return Ok(Arc::new(
+            provider.with_blob_handling(BlobHandling::AllBinary),
+        ));
     }
     match &table.schema {
         Some(schema) => Ok(Arc::new(EmptyTable::new(schema.clone()))),

@@ -7,6 +7,7 @@
     missing_docs
 )]
 
+mod layout;
 mod limits;
 mod model;
 mod rows;

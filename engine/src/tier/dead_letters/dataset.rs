@@ -14,7 +14,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use super::log::{ERROR_COLUMN, PLUGIN_COLUMN, TRANSFORM_COLUMN};
 use crate::catalog::{extended, timestamp_field};
 use crate::error::{Error, Result};
-use crate::tier::lake::{BUCKET_COLUMN, LakeOptions, OFFSET_COLUMN};
+use crate::tier::lake::{BUCKET_COLUMN, LakeOptions, Layout, OFFSET_COLUMN};
 
 const VERSION_COLUMN: &str = "__version";
 const ENDING: &str = ".lance";
@@ -26,6 +26,7 @@ pub(crate) fn options_of(lake: &LakeOptions) -> LakeOptions {
     let stem = uri.strip_suffix(ENDING).unwrap_or(uri);
     LakeOptions {
         uri: format!("{stem}.dead_letters{ENDING}"),
+        layout: Layout::default(),
         ..lake.clone()
     }
 }

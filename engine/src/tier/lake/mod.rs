@@ -8,6 +8,7 @@ mod cleanup;
 mod compaction;
 mod durable;
 mod index;
+mod layout;
 mod only;
 mod options;
 mod progress;
@@ -42,6 +43,7 @@ use checkpoint::Checkpoint;
 pub(crate) use cleanup::Cleaned;
 pub(crate) use compaction::Compacted;
 use durable::LocalCommit;
+pub(crate) use layout::Layout;
 use only::OnlyAt;
 use options::Place;
 pub(crate) use options::{CredentialProvider, LakeOptions, is_secret_in_clear};
@@ -62,6 +64,8 @@ pub(crate) struct Lake {
     place: Place,
     handler: Arc<dyn CommitHandler>,
     dataset: Dataset,
+    /// Of columns that are added.
+    layout: Layout,
     known: Mutex<HashMap<(Uuid, i32), Known>>,
 }
 
@@ -82,6 +86,7 @@ struct Access {
     /// The same, of a lake on a local file system.
     local: Option<Arc<LocalCommit>>,
     session: Arc<Session>,
+    layout: Layout,
 }
 
 impl Access {
@@ -111,6 +116,7 @@ impl Access {
             handler,
             local,
             session,
+            layout: options.layout.clone(),
         })
     }
 
@@ -142,14 +148,15 @@ impl Access {
             place: self.place.clone(),
             handler: self.handler.clone(),
             dataset,
+            layout: self.layout.clone(),
             known: Mutex::default(),
         }
     }
 
     /// Makes the first version. Someone else may be faster: then `false`.
     async fn make(&self, schema: &Schema) -> Result<bool> {
-        let schema =
-            lance::datatypes::Schema::try_from(schema).map_err(error("create", &self.place))?;
+        let schema = lance::datatypes::Schema::try_from(&self.layout.stored(schema))
+            .map_err(error("create", &self.place))?;
         let fragments = Vec::new();
         let operation = Operation::Overwrite {
             fragments,
@@ -159,14 +166,17 @@ impl Access {
         };
         let first = Arc::new(OnlyAt::new(1, self.handler.clone()));
         let directories = self.place.root.as_deref().map(durable::missing);
-        let made = CommitBuilder::new(self.place.address.as_str())
+        let mut commit = CommitBuilder::new(self.place.address.as_str())
             .use_stable_row_ids(true)
             .with_store_params(self.params.clone())
             .with_session(self.session.clone())
             .with_commit_handler(first)
-            .with_max_retries(1)
-            .execute(Transaction::new(0, operation, None))
-            .await;
+            .with_max_retries(1);
+        if let Some(version) = &self.layout.storage_version {
+            let version = version.parse().map_err(error("create", &self.place))?;
+            commit = commit.with_storage_format(version);
+        }
+        let made = commit.execute(Transaction::new(0, operation, None)).await;
         match made {
             Ok(_) => {}
             Err(
@@ -309,9 +319,9 @@ impl Lake {
         &self.place.shown
     }
 
-    /// The lake's columns.
+    /// The lake's columns, blobs as the binaries that they hold.
     pub(crate) fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::from(self.dataset.schema()))
+        layout::plain(&Schema::from(self.dataset.schema()))
     }
 
     /// The dataset at the version that this handle reads, for reading and for maintenance. Whoever commits through it

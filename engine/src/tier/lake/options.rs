@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use url::Url;
 
+use super::layout::Layout;
 use crate::{Error, Result};
 
 /// A storage option whose value starts so names an environment variable that holds the secret.
@@ -25,6 +26,8 @@ pub(crate) struct LakeOptions {
     pub(crate) storage_options: HashMap<String, String>,
     /// Who is asked for more of them whenever the lake is opened.
     pub(crate) provider: Option<CredentialProvider>,
+    /// What a new dataset is like.
+    pub(crate) layout: Layout,
 }
 
 /// Gives storage options for a lake's URI; see [`StoreOptions::credentials`](crate::StoreOptions::credentials).
@@ -273,6 +276,7 @@ mod tests {
             uri: "s3://b/x".into(),
             storage_options: [("session_token".into(), "old".into())].into(),
             provider: Some(provider),
+            ..LakeOptions::default()
         };
         assert_eq!(options.resolve().unwrap()["session_token"], "fresh");
         let told = options.resolve().unwrap_err().to_string();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -16,6 +16,7 @@ use lance_table::format::Fragment;
 use parking_lot::Mutex;
 
 use super::Lake;
+use super::layout::Blobs;
 use super::only::OnlyAt;
 use super::progress::{Found, Progress, Round};
 use crate::crash::crash_point;
@@ -78,13 +79,15 @@ impl Lake {
     where
         S: Stream<Item = Result<RecordBatch>> + Send + 'static,
     {
-        let mut batches = Box::pin(batches.filter(|batch| {
+        let batches = Box::pin(batches.filter(|batch| {
             let empty = batch.as_ref().is_ok_and(|batch| batch.num_rows() == 0);
             std::future::ready(!empty)
         }));
         // The version that the last round left may have been removed since.
         self.refresh().await?;
         let read_version = self.version();
+        let blobs = Blobs::of(&Schema::from(self.dataset.schema()));
+        let mut batches = Box::pin(batches.map(move |rows| blobs.wrap(rows?)));
         let Some(first) = batches.next().await.transpose()? else {
             return Ok(Written {
                 fragments: Vec::new(),

@@ -4,6 +4,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 
 use arrow_array::RecordBatch;
+use lance::datatypes::BlobHandling;
 
 use super::{Lake, error};
 use crate::Result;
@@ -25,6 +26,7 @@ impl Lake {
             let read = async || {
                 let mut scan = dataset.scan();
                 scan.filter(&filter)?;
+                scan.blob_handling(BlobHandling::AllBinary);
                 match columns {
                     Some(columns) => scan.project(columns)?,
                     None => scan

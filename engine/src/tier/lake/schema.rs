@@ -2,6 +2,7 @@
 
 use arrow_schema::{Field, Schema};
 
+use super::layout::takes;
 use crate::schemas::is_widening;
 
 /// What keeps rows of `table` from being appended to a dataset of `lake`, one difference a line's worth; `None` if they fit.
@@ -38,7 +39,7 @@ pub(super) fn difference(table: &Schema, lake: &Schema) -> Option<String> {
 /// What tells a table's column from the lake's, if it matters.
 pub(super) fn unlike(table: &Field, lake: &Field) -> Option<String> {
     let name = table.name();
-    if table.data_type() != lake.data_type() {
+    if !takes(lake, table.data_type()) {
         let hint = match is_widening(table.data_type(), lake.data_type()) {
             true => ": another table that shares it was altered; widen the column in this one too",
             false => "",

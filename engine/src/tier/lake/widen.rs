@@ -9,6 +9,7 @@ use lance::datatypes::format_field_path;
 use lance::index::DatasetIndexExt;
 
 use super::Lake;
+use super::layout::takes;
 use super::round::{ATTEMPTS, is_conflict, pause};
 use super::schema::{through_lance, unlike};
 use crate::crash::crash_point;
@@ -75,7 +76,7 @@ impl Lake {
         let mut steps = Steps::default();
         for (field, stored) in schema.fields().iter().zip(stored.fields()) {
             let Ok(there) = lake.field_with_name(field.name()) else {
-                steps.add.push(Arc::clone(field));
+                steps.add.push(self.layout.stored_field(field));
                 continue;
             };
             let is_cast = is_widening(there.data_type(), stored.data_type());
@@ -89,7 +90,7 @@ impl Lake {
                 steps.cast.push(field.name().clone());
                 let alteration = alteration.cast_to(stored.data_type().clone());
                 steps.alter.push(alteration);
-            } else if stored.data_type() != there.data_type() {
+            } else if !takes(there, stored.data_type()) {
                 return Err(self.mismatch(unlike(stored, there)));
             } else if is_relaxed {
                 steps.alter.push(alteration);

@@ -159,7 +159,7 @@ fn last(segments: &[Arc<Segment>], directory: &Path) -> Result<Arc<Segment>> {
 
 fn first_segment(options: &LogOptions, sequence: u64) -> Result<Found> {
     let header = options.segment_header(sequence, options.segment_bytes);
-    let spare = Spare::allocate(&options.storage, &options.directory, header)?;
+    let spare = Spare::allocate(options, header)?;
     options.metrics.segment_created();
     let begins_at = options.begins_at;
     let segment = spare.name(begins_at).map_err(|failed| failed.1)?;

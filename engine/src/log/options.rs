@@ -28,7 +28,7 @@ pub enum Durability {
     /// The log is synced that often in the background.
     Interval(Duration),
     /// Power loss: an append returns once the disk has the rows. Producers that wait at the same time
-    /// share one `fdatasync`.
+    /// share one `fdatasync`. New segments are filled with zeros ahead of need, the first when the table is created.
     Sync,
 }
 
@@ -121,6 +121,13 @@ impl LogOptions {
             kind: self.kind,
             salt: Uuid::new_v4().as_u64_pair().0,
         }
+    }
+
+    /// Whether new segments are written full of zeros, in the background but for the first. The file system has to note
+    /// for every block that `fallocate` gave that it was written to, and an `fdatasync` waits for that note: it takes
+    /// several times as long (PostgreSQL's `wal_init_zero`, raft-engine's `prefill-for-recycle`).
+    pub(crate) fn fills_segments(&self) -> bool {
+        self.durability == Durability::Sync
     }
 
     /// Whether a test planted this fault. In what users run there are none.

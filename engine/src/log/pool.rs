@@ -288,7 +288,7 @@ impl Shelf {
     fn make(&self, capacity: u64) -> Result<Spare> {
         let options = &self.options;
         let header = self.next_header(capacity);
-        let spare = Spare::allocate(&options.storage, &options.directory, header)?;
+        let spare = Spare::allocate(options, header)?;
         options.metrics.segment_created();
         Ok(spare)
     }

@@ -9,8 +9,9 @@ use rustix::fs::FlockOperation;
 use super::block::SegmentHeader;
 use super::frame::FrameHeader;
 use super::mapping::Mapping;
+use super::options::LogOptions;
 use super::segment::{FRAMES_START, Segment};
-use super::storage::{Storage, StorageFile, allocate, sync_data, write_all_at};
+use super::storage::{Storage, StorageFile, allocate, sync_data, write_all_at, write_zeros};
 use crate::error::{Error, Result};
 
 /// The ending of a spare's file.
@@ -31,15 +32,16 @@ impl Spare {
         directory.join(format!("{sequence:020}.{SPARE_ENDING}"))
     }
 
-    /// Allocates a new file.
-    pub(crate) fn allocate(
-        storage: &Arc<dyn Storage>,
-        directory: &Path,
-        header: SegmentHeader,
-    ) -> Result<Self> {
-        let path = Self::path_of(directory, header.sequence);
+    /// Allocates a new file for a log, full of zeros if its appends wait for the disk.
+    pub(crate) fn allocate(options: &LogOptions, header: SegmentHeader) -> Result<Self> {
+        let storage = &options.storage;
+        let path = Self::path_of(&options.directory, header.sequence);
         let file = storage.create(&path).map_err(Error::io("create", &path))?;
         let made = allocate(&*file, header.capacity)
+            .and_then(|()| match options.fills_segments() {
+                true => write_zeros(&*file, header.capacity),
+                false => Ok(()),
+            })
             .map_err(Error::io("allocate the segment", &path))
             .and_then(|()| Mapping::new(file.file(), &path, header.capacity))
             .and_then(|map| {

@@ -106,8 +106,9 @@ impl StorageFile for File {
     }
 }
 
-/// What `fallocate` does, for file systems without it.
-fn write_zeros(file: &File, length: u64) -> io::Result<()> {
+/// Fills a file with zeros: what `fallocate` does, for file systems without it, and blocks that need no further note once
+/// something is written to them.
+pub(crate) fn write_zeros(file: &dyn StorageFile, length: u64) -> io::Result<()> {
     const CHUNK: usize = 1 << 20;
     let zeros = vec![0u8; CHUNK];
     let mut position = 0;

@@ -620,3 +620,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_block_of_a_log_that_syncs_was_written_before_a_frame_is() {
+    let directory = TempDir::new().unwrap();
+    let options = LogOptions {
+        durability: Durability::Sync,
+        ..options(directory.path())
+    };
+    let log = Log::open(options, 1, None).unwrap();
+    for first in (0..20_000).step_by(1000) {
+        log.append(&numbers(first..first + 1000), 1, None).unwrap();
+    }
+    let segments = log.shared.segments.read().clone();
+    assert!(segments.len() > 2);
+    for segment in segments {
+        let written = segment.data_from(FRAMES_START);
+        assert_eq!(written, [FRAMES_START..segment.frames_end()]);
+    }
+}

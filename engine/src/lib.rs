@@ -80,6 +80,8 @@ mod alteration;
 #[cfg(feature = "lake")]
 mod appender;
 #[cfg(feature = "lake")]
+mod backfill;
+#[cfg(feature = "lake")]
 mod backoff;
 #[cfg(feature = "lake")]
 mod catalog;
@@ -128,6 +130,8 @@ mod verify;
 pub use alteration::Alteration;
 #[cfg(feature = "lake")]
 pub use appender::{Appender, AppenderOptions};
+#[cfg(feature = "lake")]
+pub use backfill::{BackfillReport, MadeBy};
 #[cfg(feature = "lake")]
 pub use dead_letters::{DeadLetterFilter, DeadLetterRows, RetryReport};
 #[cfg(feature = "lake")]

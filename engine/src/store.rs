@@ -22,6 +22,7 @@ use crate::shape::{Shape, schemas_of};
 use crate::table::{Table, TableInner, raw_options};
 use crate::tier::context::{TierContext, TierReport};
 use crate::tier::dead_letters::dataset::{options_of, schema_of};
+use crate::tier::history::HistoryFile;
 use crate::tier::lake::{CredentialProvider, Lake, LakeOptions, is_secret_in_clear};
 use crate::tier::scheduler::Scheduler;
 
@@ -277,6 +278,7 @@ impl Store {
             executor: Arc::clone(&self.inner.executor),
             shape: RwLock::new(Arc::new(Shape::new(meta, &directory)?)),
             altering: Mutex::new(()),
+            history: HistoryFile::new(&directory),
             directory,
         })
     }

@@ -10,6 +10,7 @@ use arrow_schema::SchemaRef;
 use uuid::Uuid;
 
 use crate::alteration::Alteration;
+use crate::backfill::{self, BackfillReport, MadeBy};
 use crate::catalog::FIRST_SCHEMA_ID;
 use crate::dead_letters::{self, DeadLetterFilter, DeadLetterRows, RetryReport};
 use crate::error::{Error, Result};
@@ -513,6 +514,40 @@ impl Table {
                 state: "open read-only",
             }),
         }
+    }
+
+    /// Computes what a transform of the table makes, for the rows of the lake that it did not make as it is now: those of
+    /// before it, and those of before it or its plugin were others. Its columns get their new values a fragment at a time, each
+    /// in one commit; rows that it fails on or filters keep what they have. Appends, rounds and maintenance go on meanwhile.
+    /// What was done survives a crash: called again, it goes on. It blocks until all is done.
+    ///
+    /// Only rows of this table's bucket are computed. Rows that were dead letters stay so; see
+    /// [`Table::retry_dead_letters`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when the table has no such transform, or its transforms were replaced meanwhile;
+    /// [`Error::Transform`] when it makes several rows of one, or reads a column that the transforms overwrite;
+    /// [`Error::TransformFailed`] when its `on_error` is `fail`; [`Error::Lake`] when the lake cannot be read or written;
+    /// [`Error::Unavailable`] when the store is closed or open read-only.
+    pub fn backfill(&self, transform: &str) -> Result<BackfillReport> {
+        match self.scheduler {
+            Some(_) => backfill::run(&self.inner, transform),
+            None => Err(Error::Unavailable {
+                action: "backfill",
+                state: "open read-only",
+            }),
+        }
+    }
+
+    /// Which versions of which plugins made how many of the table's rows in the lake. While a backfill runs its rows count to
+    /// those that made them before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lake`] when the lake cannot be read.
+    pub fn made_by(&self) -> Result<Vec<MadeBy>> {
+        backfill::made_by(&self.inner)
     }
 
     /// The `k` rows of the lake whose `column` is nearest to a vector or a text, nearest first, with a

@@ -320,3 +320,42 @@ fn on_s3_dying_at_any_step_of_an_alteration_leaves_the_columns_of_before_or_of_a
     let (rows, turns) = die_altering(&store, &more, false);
     assert_altered(&lake, &server.reader_options(), rows, turns);
 }
+
+/// Dies at every step of a backfill of three fragments, goes on, and reads what it made.
+#[test]
+fn dying_at_any_step_of_a_backfill_leaves_each_row_with_what_was_made_of_it() {
+    let store = Store::new();
+    create(&store, &[]);
+    let transforms = "[[transform]]\nname = \"redact\"\nplugin = \"redact\"\n\
+         inputs = { text = \"text\" }\noutputs = { text = \"safe\" }\n";
+    let transforms = store.file("transforms.toml", transforms);
+    let mut append = appender(&store);
+    let rounds = 3;
+    for _ in 0..rounds {
+        append(ROWS);
+        store.run("tier", ["t"]);
+    }
+    store.run("transforms set", ["t".as_ref(), transforms.as_os_str()]);
+    let points = [
+        "backfill: written#1",
+        "commit: manifest written#1",
+        "commit: manifest named#1",
+        "backfill: committed#1",
+        "backfill: written#2",
+        "commit: ended#1",
+    ];
+    let lake = store.path().join("lake/t.lance").display().to_string();
+    let transform = ["redact".to_owned()];
+    for point in points {
+        die_with(&store, "transforms backfill", &transform, point);
+        store.run("verify", ["t"]);
+    }
+    store.run("transforms backfill", ["t", "redact"]);
+    let made = alluvium_tests::rows(&lake, "safe", &[]);
+    let expected = (0..rounds * ROWS).map(|id| (id, format!("record {id}").into()));
+    assert_eq!(made, expected.collect::<Vec<_>>());
+    let told = store.run("transforms made-by", ["t"]);
+    assert!(told.contains("100.0 %"), "{told}");
+    store.run("maintain", ["t"]);
+    assert_all_there(&lake, &[], rounds * ROWS);
+}

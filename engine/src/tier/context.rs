@@ -16,6 +16,7 @@ use crate::options::Settings;
 use crate::plugins::Plugins;
 use crate::schemas::Schemas;
 use crate::shape::Shape;
+use crate::tier::history::HistoryFile;
 use crate::tier::lake::{Lake, LakeOptions, Progress};
 
 /// The file that keeps a tierer's last words for other processes.
@@ -31,6 +32,8 @@ pub(crate) struct TierContext {
     pub(crate) plugins: Arc<Plugins>,
     pub(crate) executor: Arc<Executor>,
     pub(crate) shape: RwLock<Arc<Shape>>,
+    /// Which transforms made which rows.
+    pub(crate) history: HistoryFile,
     /// Held by whoever replaces the table's file.
     pub(crate) altering: Mutex<()>,
 }

@@ -7,6 +7,7 @@
 pub(crate) mod budget;
 pub(crate) mod context;
 pub(crate) mod dead_letters;
+pub(crate) mod history;
 pub(crate) mod lake;
 pub(crate) mod maintainer;
 pub(crate) mod metrics;

@@ -16,6 +16,7 @@ use crate::pipeline::{Pipeline, StagedLog};
 use crate::tier::context::{TierContext, TierReport};
 use crate::tier::dead_letters::DeadLetters;
 use crate::tier::dead_letters::resolution::Resolution;
+use crate::tier::history::makers_of;
 use crate::tier::lake::{Lake, Progress, Round};
 use crate::tier::metrics::TierMetrics;
 use crate::tier::round::{GATHER, RoundInput, Settled};
@@ -246,7 +247,7 @@ impl Tierer {
         }
     }
 
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.state.lock().is_closed
     }
 
@@ -431,13 +432,17 @@ impl Tierer {
         })?;
         let Settled { after, generation } = settled;
         check_written(after.rows - progress.rows, &written)?;
+        let transforms = shape.transforms_of(generation);
+        let makers = makers_of(transforms);
+        let history = &self.context.history;
+        history.change(|history| history.note(progress.to, &makers))?;
         let round = Round {
             table_id: self.context.table_id,
             bucket: self.context.settings.bucket,
             from: progress.to,
             amends: None,
             after,
-            transforms: records_of(shape.transforms_of(generation)),
+            transforms: records_of(transforms),
         };
         let made = Instant::now();
         let from = progress.to;

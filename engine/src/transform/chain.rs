@@ -65,11 +65,23 @@ pub struct ChainPlan {
     pub(super) inner: Arc<PlanInner>,
 }
 
+/// Where a column of the rows comes from.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    /// The input schema's column.
+    Table(usize),
+    /// The stage that makes it.
+    Stage(usize),
+}
+
 pub(super) struct PlanInner {
     input: SchemaRef,
     output: SchemaRef,
     made: SchemaRef,
     made_columns: Vec<usize>,
+    read_columns: BTreeSet<usize>,
+    /// Of each made column the stage that makes it.
+    makers: Vec<usize>,
     stages: Vec<Arc<StagePlan>>,
     /// Open instances that nobody uses, the last used last; they go when the plan goes.
     idle: Mutex<Vec<Vec<Stage>>>,
@@ -113,7 +125,8 @@ impl ChainPlan {
     ) -> Result<Self> {
         let mut output = schema.clone();
         let mut stages: Vec<Stage> = Vec::with_capacity(transforms.len());
-        let mut is_made = vec![false; schema.fields().len()];
+        let mut origins: Vec<_> = (0..schema.fields().len()).map(Origin::Table).collect();
+        let mut read_columns = BTreeSet::new();
         for bound in transforms {
             let name = bound.spec.name.clone();
             let refuse = |reason| Error::Transform {
@@ -133,18 +146,26 @@ impl ChainPlan {
             }
             let stage = Stage::new(bound, &output, &limits).map_err(refuse)?;
             output = stage.plan.schema.clone();
+            let read = stage.plan.inputs().iter();
+            read_columns.extend(read.filter_map(|index| match origins.get(*index) {
+                Some(Origin::Table(column)) => Some(*column),
+                _ => None,
+            }));
+            let number = stages.len();
             let made = stage.plan.layout.iter().map(|source| match source {
-                Source::Passed(index) => is_made.get(*index) == Some(&true),
-                Source::Made(_) => true,
+                Source::Passed(index) => origins.get(*index).copied(),
+                Source::Made(_) => None,
             });
-            is_made = made.collect();
+            origins = made
+                .map(|origin| origin.unwrap_or(Origin::Stage(number)))
+                .collect();
             stages.push(stage);
         }
         let made = output
             .fields()
             .iter()
-            .zip(&is_made)
-            .filter(|(_, made)| **made);
+            .zip(&origins)
+            .filter(|(_, origin)| matches!(origin, Origin::Stage(_)));
         let made: Fields = made.map(|(field, _)| field.clone()).collect();
         Ok(Self {
             inner: Arc::new(PlanInner {
@@ -152,9 +173,17 @@ impl ChainPlan {
                 output,
                 made: Arc::new(Schema::new(made)),
                 made_columns: (0..)
-                    .zip(is_made)
-                    .filter_map(|(i, made)| made.then_some(i))
+                    .zip(&origins)
+                    .filter_map(|(i, origin)| matches!(origin, Origin::Stage(_)).then_some(i))
                     .collect(),
+                makers: origins
+                    .iter()
+                    .filter_map(|origin| match origin {
+                        Origin::Stage(number) => Some(*number),
+                        Origin::Table(_) => None,
+                    })
+                    .collect(),
+                read_columns,
                 stages: stages.iter().map(|stage| stage.plan.clone()).collect(),
                 // The first who runs it need not open them again.
                 idle: Mutex::new(vec![stages]),
@@ -180,6 +209,18 @@ impl ChainPlan {
     /// The schema of [`MadeRows::made`]: the made columns of the output schema, without its metadata.
     pub fn made_schema(&self) -> &SchemaRef {
         &self.inner.made
+    }
+
+    /// The columns of the input schema that transforms read, ascending.
+    pub fn read_columns(&self) -> impl Iterator<Item = usize> + '_ {
+        self.inner.read_columns.iter().copied()
+    }
+
+    /// The columns of [`made_schema`](Self::made_schema) that the transform of that number makes, by name.
+    pub fn columns_of(&self, transform: usize) -> impl Iterator<Item = &str> {
+        let made = self.inner.made.fields().iter().zip(&self.inner.makers);
+        made.filter(move |(_, maker)| **maker == transform)
+            .map(|(field, _)| field.name().as_str())
     }
 
     /// The transforms, in order.

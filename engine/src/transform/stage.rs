@@ -47,6 +47,13 @@ pub(super) struct StagePlan {
     makes: Vec<Column>,
 }
 
+impl StagePlan {
+    /// The incoming columns that the plugin reads.
+    pub(super) fn inputs(&self) -> &[usize] {
+        &self.inputs
+    }
+}
+
 /// One who runs a transform, with an instance of its own.
 pub(super) struct Stage {
     pub(super) plan: Arc<StagePlan>,

@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod cleanup;
+mod columns;
 mod compaction;
 mod durable;
 mod index;
@@ -41,6 +42,7 @@ use uuid::Uuid;
 use crate::{Error, Result};
 use checkpoint::Checkpoint;
 pub(crate) use cleanup::Cleaned;
+pub(crate) use columns::Replaced;
 pub(crate) use compaction::Compacted;
 use durable::LocalCommit;
 pub(crate) use layout::Layout;

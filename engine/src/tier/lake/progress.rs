@@ -24,7 +24,7 @@ const ROWS: &str = "alluvium.rows";
 const FILTERED: &str = "alluvium.filtered";
 const DEAD: &str = "alluvium.dead";
 const DROPPED: &str = "alluvium.dropped";
-const TRANSFORMS: &str = "alluvium.transforms";
+pub(super) const TRANSFORMS: &str = "alluvium.transforms";
 
 /// The column that tells writers apart.
 pub(crate) const BUCKET_COLUMN: &str = "__bucket";

@@ -57,6 +57,8 @@ impl Frame {
 
 /// How many bytes a passing reader reads before it gives their pages back.
 const GIVE_BACK_BYTES: u64 = 8 << 20;
+/// How far behind a passing reader somebody may still look at its rows, which makes their pages resident once more.
+const STILL_READ_BYTES: u64 = 64 << 20;
 
 /// A position in a log; [`LogReader::next_frame`] moves it on.
 #[derive(Debug)]
@@ -66,6 +68,8 @@ pub(crate) struct LogReader {
     cursor: Option<(Arc<Segment>, u64)>,
     /// Up to where in the cursor's segment pages were given back; `None` for a reader that keeps them.
     given_back: Option<u64>,
+    /// The segment before the cursor's, and where its frames end, while its last rows may still be read.
+    behind: Option<(Arc<Segment>, u64)>,
 }
 
 impl LogReader {
@@ -75,6 +79,7 @@ impl LogReader {
             next_offset: from,
             cursor: None,
             given_back: None,
+            behind: None,
         }
     }
 
@@ -84,19 +89,28 @@ impl LogReader {
         self
     }
 
-    /// Gives back the pages before the frame that is read next.
+    /// Gives back the pages before the frame that is read next, and those that were given back a while ago, again.
     fn give_back(&mut self, segment: &Segment, position: u64) {
         let Some(from) = self.given_back else { return };
         match &self.cursor {
             Some((before, end)) if before.header.sequence != segment.header.sequence => {
                 before.map.give_back(from..*end);
+                self.behind = Some((Arc::clone(before), *end));
                 self.given_back = Some(0);
             }
-            Some(_) if position >= from + GIVE_BACK_BYTES => {
-                segment.map.give_back(from..position);
-                self.given_back = Some(position);
-            }
-            _ => {}
+            Some(_) if position >= from + GIVE_BACK_BYTES => self.given_back = Some(position),
+            _ => return,
+        }
+        let position = self.given_back.unwrap_or_default();
+        let again = position.saturating_sub(STILL_READ_BYTES);
+        segment.map.give_back(again.min(from)..position);
+        if let Some((before, end)) = &self.behind {
+            before
+                .map
+                .give_back(end.saturating_sub(STILL_READ_BYTES)..*end);
+        }
+        if position >= STILL_READ_BYTES {
+            self.behind = None;
         }
     }
 

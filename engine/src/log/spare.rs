@@ -94,6 +94,8 @@ impl Spare {
         gone_for_good(&*storage, directory)
             .map_err(|source| (None, Error::io("fsync the directory", directory)(source)))?;
         let Segment { file, map, .. } = segment;
+        // What was read of it is resident still.
+        map.give_back(0..header.capacity);
         let spare = Self {
             path,
             header,

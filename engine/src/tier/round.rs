@@ -22,7 +22,7 @@ use crate::tier::lake::Progress;
 
 /// What is handed to the lake's writer at a time, if it comes in smaller pieces.
 pub(crate) const GATHER: Cut = Cut {
-    rows_max: 8192,
+    rows_max: 65_536,
     bytes_max: 4 << 20,
     joined_bytes: 4 << 20,
 };

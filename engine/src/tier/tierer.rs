@@ -425,10 +425,17 @@ impl Tierer {
         };
         let begun = Instant::now();
         let (lake, settled, written) = streamed(&self.context.executor, lake, |sink| {
-            let settled = input.run(progress, until, &|| self.is_closed(), sink)?;
-            // The lake must not be ahead of what the log has after power loss.
-            raw.sync_through(settled.after.to)?;
-            Ok(settled)
+            std::thread::scope(|scope| {
+                // Beside the writing, as it may take as long; whatever it says is said again below.
+                if raw.durable() < until {
+                    let sync = || drop(raw.sync_through(until));
+                    let _ = std::thread::Builder::new().spawn_scoped(scope, sync);
+                }
+                let settled = input.run(progress, until, &|| self.is_closed(), sink)?;
+                // The lake must not be ahead of what the log has after power loss.
+                raw.sync_through(settled.after.to)?;
+                Ok(settled)
+            })
         })?;
         let Settled { after, generation } = settled;
         check_written(after.rows - progress.rows, &written)?;

@@ -1,5 +1,6 @@
 //! What reading a backlog leaves in a process's resident memory.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
 
@@ -41,14 +42,18 @@ fn a_passing_reader_keeps_little_of_a_backlog_resident_and_reads_the_same() {
         let batch = numbers(batch * rows..(batch + 1) * rows);
         log.append(&batch, 1, None).unwrap();
     }
+    // Who writes them elsewhere looks at rows once more when the reader is further on.
+    let later = 12;
     let read = |mut reader: crate::log::LogReader| {
-        let (mut next, mut most) = (0, 0);
+        let (mut next, mut most, mut frames) = (0, 0, VecDeque::new());
         while let Some(frame) = reader.next_frame().unwrap() {
-            let values = frame
-                .batch(schema())
-                .unwrap()
-                .column(0)
-                .as_primitive_values();
+            frames.push_back(frame);
+            if frames.len() > later {
+                frames.pop_front();
+            }
+            let batches = [frames.front(), frames.back()]
+                .map(|frame| frame.unwrap().batch(schema()).unwrap());
+            let [_, values] = batches.map(|batch| batch.column(0).as_primitive_values());
             assert_eq!(values[0], next);
             next += values.len() as i64;
             most = most.max(resident(dir.path()));
@@ -57,7 +62,7 @@ fn a_passing_reader_keeps_little_of_a_backlog_resident_and_reads_the_same() {
         most
     };
     let passing = read(log.read_from(0).passing());
-    assert!(passing <= 20 << 20, "{passing}");
+    assert!(passing <= 32 << 20, "{passing}");
     assert!(
         read(log.read_from(0)) >= 60 << 20,
         "what is not passed by stays"

@@ -1,12 +1,13 @@
 //! What a table does when nobody looks: how its commits, files and memory grow, what appends feel of tiering, how fresh it
 //! is kept. Not Criterion: each lane is one long run, told as a row of `benches/results/tiering.md`.
 //!
-//! `ALLUVIUM_BENCH_LANE=latency|files|memory|appends|freshness` runs one alone.
+//! `ALLUVIUM_BENCH_LANE=latency|files|memory|appends|freshness` runs one alone; `soak` runs only when it is named.
 
 mod appends;
 mod freshness;
 mod growth;
 mod memory;
+mod soak;
 
 use std::time::Duration;
 
@@ -58,5 +59,8 @@ fn main() {
         if wanted.as_deref().is_none_or(|wanted| wanted == name) {
             lane();
         }
+    }
+    if wanted.as_deref() == Some("soak") {
+        soak::run();
     }
 }

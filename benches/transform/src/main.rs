@@ -9,6 +9,7 @@ mod identity;
 mod latency;
 #[path = "../../benches/summary/machine.rs"]
 mod machine;
+mod peer;
 mod pictures;
 mod report;
 

@@ -96,8 +96,13 @@ bench-tiering: setup
 	cargo bench --locked -p alluvium-benches --features peers --bench unattended
 
 # The plugin host alone, then the whole pipeline; ALLUVIUM_BENCH_PYTHON is a Python with model2vec, if there is one.
+# benches/transform/native is the same code outside of the sandbox, for a CPU without AVX2; arrow-udf brings a wasmtime of its own.
 bench-transform: setup plugins
-	cd benches/transform && ALLUVIUM_PLUGIN_PATH='$(PLUGINS)' cargo bench --locked --target-dir '$(ALLUVIUM_TARGET_DIR)/transform-benches'
+	benches/transform/native/build '$(ALLUVIUM_TARGET_DIR)/transform-native'
+	benches/transform/arrow-udf/build '$(ALLUVIUM_TARGET_DIR)/transform-arrow-udf'
+	cd benches/transform && ALLUVIUM_PLUGIN_PATH='$(PLUGINS)' ALLUVIUM_BENCH_SSE41='$(ALLUVIUM_TARGET_DIR)/transform-native/native-resize-image' \
+		ALLUVIUM_BENCH_ARROW_UDF='$(ALLUVIUM_TARGET_DIR)/transform-arrow-udf' \
+		cargo bench --locked --target-dir '$(ALLUVIUM_TARGET_DIR)/transform-benches'
 	ALLUVIUM_PLUGIN_PATH='$(PLUGINS)' cargo bench --locked -p alluvium-benches --bench pipeline
 
 bench: bench-ingest bench-tiering bench-transform

@@ -35,7 +35,9 @@ Example: a folder of photos becomes a Lance dataset
   alluvium query  ./store \"SELECT path, image FROM photos LIMIT 5\"
 
 Exit status: 0 when all went well, 1 when something failed (one line on standard error says what),
-2 when the command line is wrong. RUST_LOG=info shows more of what the engine does.";
+2 when the command line is wrong. RUST_LOG=info shows more of what the engine does.
+ALLUVIUM_PLUGIN_CACHE names a directory that keeps compiled plugins for all stores, in place of a
+cache in each; without it, plugin run and check compile each time.";
 
 /// What to do.
 // The variants have no texts of their own: these would stand in place of the longer ones that the

@@ -22,6 +22,9 @@ const PACKAGES: [&str; 3] = ["alluvium:transform/", "wasi:clocks/", "wasi:random
 /// The contract itself.
 const WIT: &str = include_str!("../../wit/transform.wit");
 
+/// What a component begins with, as no core module does.
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
 /// WASI preview 1 without a host.
 const WASI_STUB: &str = include_str!("wasi_stub.wat");
 
@@ -64,8 +67,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Turns the core module at `core` into a component at `component`, all of it or nothing. The world
-/// is `batch-transform` or `record-transform`; none for a module that describes its own. The
-/// version is written into the component, where a host reads it.
+/// is `batch-transform` or `record-transform`; none for a module that describes its own. What is a
+/// component already stays as it is. The version is written into the component, where a host reads it.
 pub fn componentize(
     core: &Path,
     component: &Path,
@@ -74,10 +77,14 @@ pub fn componentize(
 ) -> Result<(), Error> {
     let mut module = fs::read(core).map_err(|error| Error::Read(core.into(), error))?;
     let failed = |message| Error::Componentize(core.into(), message);
-    if let Some(world) = world {
-        describe(&mut module, world).map_err(failed)?;
-    }
-    let mut encoded = encode(&module).map_err(failed)?;
+    let mut encoded = if module.starts_with(COMPONENT) {
+        module
+    } else {
+        if let Some(world) = world {
+            describe(&mut module, world).map_err(failed)?;
+        }
+        encode(&module).map_err(failed)?
+    };
     let foreign = foreign_imports(&encoded).map_err(failed)?;
     if !foreign.is_empty() {
         return Err(Error::Imports(core.into(), foreign));
@@ -165,6 +172,26 @@ mod tests {
             "{refused:?}"
         );
         assert_eq!(left, 1, "only the input may be left");
+    }
+
+    #[test]
+    fn a_component_is_given_its_version_and_stays_as_it_is() {
+        let folder = std::env::temp_dir().join(format!("versioned-test-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (made, versioned) = (folder.join("made"), folder.join("versioned"));
+        let own = encode(&module_that_asks("alluvium:transform", "0.1.0")).unwrap();
+        fs::write(&made, &own).unwrap();
+        componentize(&made, &versioned, None, Some("1.2.3")).unwrap();
+        let versioned = fs::read(&versioned).unwrap();
+        assert_eq!(
+            versioned.strip_prefix(&own[..]).unwrap(),
+            b"\0\x0d\x07version1.2.3"
+        );
+        let foreign = encode(&module_that_asks("wasi:sockets", "0.2.0")).unwrap();
+        fs::write(&made, &foreign).unwrap();
+        let refused = componentize(&made, &made, None, None);
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(matches!(refused, Err(Error::Imports(_, _))), "{refused:?}");
     }
 
     /// A core module that imports a function `ask` from the interface `host` of a package.

@@ -259,6 +259,7 @@ pub struct StoreOptions {
     pub(crate) tiering: bool,
     pub(crate) tiering_memory: u64,
     pub(crate) plugin_dirs: Vec<PathBuf>,
+    pub(crate) plugin_cache: Option<PathBuf>,
     pub(crate) credentials: Option<CredentialProvider>,
 }
 
@@ -270,6 +271,7 @@ impl Default for StoreOptions {
             tiering: true,
             tiering_memory: 256 << 20,
             plugin_dirs: Vec::new(),
+            plugin_cache: None,
             credentials: None,
         }
     }
@@ -312,6 +314,15 @@ impl StoreOptions {
     /// A directory to look for standard plugins in, before the usual places.
     pub fn plugin_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.plugin_dirs.push(directory.into());
+        self
+    }
+
+    /// Where compiled plugins are kept for the next start. Several stores, and processes, of one user can share a
+    /// directory, so that a plugin is compiled once for all of them. It is created where it is missing, and must be this
+    /// user's alone (0700): see [`PluginHost::with_cache`](crate::transform::PluginHost::with_cache).
+    /// Default: `cache` in the store.
+    pub fn plugin_cache(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.plugin_cache = Some(directory.into());
         self
     }
 

@@ -17,7 +17,7 @@ use crate::transform::{
 };
 
 const DIRECTORY: &str = "plugins";
-/// Compiled plugins, for the next start.
+/// Compiled plugins, for the next start, where the user names no other place.
 const CACHE: &str = "cache";
 
 /// The plugins of a store, and the host that they run on once one is needed.
@@ -25,14 +25,17 @@ const CACHE: &str = "cache";
 pub(crate) struct Plugins {
     store: PathBuf,
     search: Vec<PathBuf>,
+    cache: PathBuf,
     host: Mutex<Option<PluginHost>>,
     pool: Mutex<Option<TransformPool>>,
 }
 
 impl Plugins {
-    /// The plugins of the store in a directory; standard ones are looked for in `search` first.
-    pub(crate) fn new(store: PathBuf, search: Vec<PathBuf>) -> Self {
+    /// The plugins of the store in a directory; standard ones are looked for in `search` first. Compiled ones are kept
+    /// in `cache`, or else in the store.
+    pub(crate) fn new(store: PathBuf, search: Vec<PathBuf>, cache: Option<PathBuf>) -> Self {
         Self {
+            cache: cache.unwrap_or_else(|| store.join(CACHE)),
             store,
             search,
             host: Mutex::new(None),
@@ -87,8 +90,7 @@ impl Plugins {
         if let Some(host) = &*host {
             return Ok(host.clone());
         }
-        let cache = self.store.join(CACHE);
-        Ok(host.insert(PluginHost::with_cache(&cache)?).clone())
+        Ok(host.insert(PluginHost::with_cache(&self.cache)?).clone())
     }
 
     /// Compiles a pinned transform's plugin and grants it its assets.

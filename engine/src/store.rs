@@ -97,7 +97,11 @@ impl Store {
                 scheduler: scheduler.map(Arc::new),
                 tables: Mutex::default(),
                 is_closed: AtomicBool::new(false),
-                plugins: Arc::new(Plugins::new(path.clone(), options.plugin_dirs)),
+                plugins: Arc::new(Plugins::new(
+                    path.clone(),
+                    options.plugin_dirs,
+                    options.plugin_cache,
+                )),
                 credentials: options.credentials,
                 executor: Arc::new(Executor::new(&path)?),
                 path,

@@ -89,7 +89,17 @@ fn builds_and_passes(language: &str, environment: &[(&str, OsString)]) {
         let name = format!("my-{world}");
         let output = plugin_new(place.path(), &[&name, "--lang", language, "--world", world]);
         assert!(output.status.success(), "{output:?}");
-        make(&place.path().join(name), "test", environment);
+        make(&place.path().join(&name), "test", environment);
+        let component = place.path().join(&name).join(format!("{name}.wasm"));
+        let check = Command::new(command())
+            .args(["plugin", "check"])
+            .arg(component)
+            .output();
+        let said = String::from_utf8(check.expect("the command runs").stdout).expect("UTF-8");
+        let mut versions = said
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("version"));
+        assert!(versions.any(|version| version.trim() == "0.1.0"), "{said}");
     }
 }
 

@@ -139,3 +139,42 @@ fn what_cannot_be_run_is_told_in_one_line() {
         );
     }
 }
+
+#[test]
+fn the_environments_cache_keeps_what_stores_and_single_runs_compile() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let shared = cache.path().join("plugins");
+    let place = Store::new().env("ALLUVIUM_PLUGIN_CACHE", &shared.to_string_lossy());
+    let kept = || {
+        let entries = fs::read_dir(&shared).expect("a directory").map(|entry| {
+            let name = entry.expect("a file").file_name();
+            name.to_string_lossy().into_owned()
+        });
+        let mut names: Vec<String> = entries.collect();
+        names.sort();
+        names
+    };
+    place.file("notes.jsonl", r#"{"text": "one two three"}"#);
+    let mut run = Command::new(command());
+    run.current_dir(place.directory.path())
+        .env("ALLUVIUM_PLUGIN_CACHE", &shared)
+        .args(["plugin", "run", "chunk-text", "notes.jsonl"]);
+    let output = run.output().expect("the command runs");
+    assert!(output.status.success(), "{:?}", said(&output));
+    let after_run = kept();
+    assert_eq!(after_run.len(), 2, "a plugin and the key: {after_run:?}");
+
+    let transforms = "[[transform]]\nname = \"cut\"\nplugin = \"chunk-text\"\n";
+    let transforms = place.file("transforms.toml", transforms);
+    let transforms = transforms.to_string_lossy().into_owned();
+    let table = [
+        "notes",
+        "--column",
+        "text:utf8",
+        "--transforms",
+        &transforms,
+    ];
+    place.run("create", table);
+    assert_eq!(kept(), after_run);
+    assert!(!place.path().join("cache").exists());
+}

@@ -1,14 +1,15 @@
 //! Build steps that need no more of the project than themselves.
 //!
 //! `xtask componentize CORE.wasm OUT.wasm [WORLD [VERSION]]` turns a core WebAssembly module into a component,
-//! as `alluvium plugin componentize` does: the plugins are built without the whole command.
+//! as `alluvium plugin componentize` does: the plugins are built without the whole command. The world is `-` for what
+//! knows its own.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str =
-    "usage: xtask componentize CORE.wasm OUT.wasm [batch-transform|record-transform [VERSION]]";
+    "usage: xtask componentize CORE.wasm OUT.wasm [batch-transform|record-transform|- [VERSION]]";
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -31,7 +32,8 @@ fn run(arguments: &[OsString]) -> Result<(), String> {
     };
     let texts = rest.iter().map(|text| text.to_str().ok_or(USAGE));
     let texts: Vec<&str> = texts.collect::<Result<_, _>>()?;
-    let (world, version) = (texts.first().copied(), texts.get(1).copied());
+    let world = texts.first().copied().filter(|world| *world != "-");
+    let version = texts.get(1).copied();
     componentize::componentize(Path::new(core), Path::new(component), world, version)
         .map_err(|error| error.to_string())
 }

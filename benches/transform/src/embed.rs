@@ -1,10 +1,8 @@
 //! `embed-text` beside the same code outside of the sandbox, and beside the Python package model2vec.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use alluvium::transform::PluginHost;
 use alluvium_plugin::testing::{Files, Rows, open};
@@ -13,6 +11,7 @@ use criterion::Criterion;
 use embed_text::EmbedText;
 
 use crate::guests::{bound, chain, component, spec};
+use crate::peer::Peer;
 use crate::report::{Report, Side, by_turns};
 
 const TEXTS: usize = 4096;
@@ -35,52 +34,17 @@ fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/embed-text/models/minilm-static-128")
 }
 
-/// A Python process that embeds the texts each time it is asked to, and tells how long it took.
-struct Peer {
-    process: Child,
-    output: BufReader<std::process::ChildStdout>,
-}
-
-impl Peer {
-    /// `None` when there is no Python with model2vec.
-    fn start(texts: &Path) -> Option<Self> {
-        let python = std::env::var_os("ALLUVIUM_BENCH_PYTHON")?;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/model2vec_peer.py");
-        let mut process = Command::new(python)
-            .arg(script)
-            .args([&model(), texts])
-            .envs(
-                [
-                    "OMP_NUM_THREADS",
-                    "RAYON_NUM_THREADS",
-                    "TOKENIZERS_PARALLELISM",
-                ]
-                .map(|n| (n, if n.starts_with('T') { "false" } else { "1" })),
-            )
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .ok()?;
-        let mut output = BufReader::new(process.stdout.take()?);
-        let mut line = String::new();
-        output.read_line(&mut line).ok()?;
-        (line.trim() == "ready").then_some(Self { process, output })
-    }
-
-    fn run(&mut self) -> Duration {
-        let input = self.process.stdin.as_mut().expect("a pipe");
-        writeln!(input, "go").expect("asked");
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("an answer");
-        Duration::from_secs_f64(line.trim().parse().expect("seconds"))
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// A Python process that embeds the texts each time it is asked to; `None` when there is no Python with model2vec.
+fn model2vec(texts: &Path) -> Option<Peer> {
+    let python = std::env::var_os("ALLUVIUM_BENCH_PYTHON")?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/model2vec_peer.py");
+    let mut command = Command::new(python);
+    command
+        .arg(script)
+        .args([&model(), texts])
+        .env("TOKENIZERS_PARALLELISM", "false")
+        .envs(["OMP_NUM_THREADS", "RAYON_NUM_THREADS"].map(|name| (name, "1")));
+    Peer::start(&mut command)
 }
 
 pub(crate) fn measure(criterion: &mut Criterion, report: &mut Report) {
@@ -99,7 +63,7 @@ pub(crate) fn measure(criterion: &mut Criterion, report: &mut Report) {
     let folder = tempfile::tempdir().expect("a directory");
     let list = folder.path().join("texts.txt");
     std::fs::write(&list, texts.join("\n")).expect("written");
-    let mut peer = Peer::start(&list);
+    let mut peer = model2vec(&list);
     let mut sides = vec![
         Side::timed("plugin", || {
             drop(sandboxed.apply(&batch).expect("transformed"))

@@ -6,11 +6,15 @@
 mod embed;
 mod guests;
 mod identity;
+#[path = "../arrow-udf/inputs.rs"]
+mod inputs;
 mod latency;
 #[path = "../../benches/summary/machine.rs"]
 mod machine;
+mod peer;
 mod pictures;
 mod report;
+mod udf;
 
 use std::path::PathBuf;
 
@@ -25,10 +29,11 @@ fn plugins() -> PathBuf {
 /// A part of the benchmark, by its name.
 type Lane = (&'static str, fn(&mut Criterion, &mut Report));
 
-const LANES: [Lane; 4] = [
+const LANES: [Lane; 5] = [
     ("identity", identity::measure),
     ("pictures", pictures::measure),
     ("embed", embed::measure),
+    ("udf", udf::measure),
     ("latency", latency::measure),
 ];
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use alluvium::{Durability, Maintenance, StoreOptions, TableOptions, WhenFull};
+use alluvium::{Durability, Maintenance, TableOptions, WhenFull};
 use arrow::datatypes::Field;
 
+use super::store_options;
 use super::transforms::read_transforms;
 use crate::args::{parse_bytes, parse_durability, parse_duration, parse_pair};
 use crate::columns::{describe, parse_column, schema};
@@ -161,7 +162,7 @@ impl Args {
         if let Some(bytes) = self.retain_size {
             options = options.retain_bytes(bytes);
         }
-        let store = StoreOptions::new()
+        let store = store_options()
             .create(true)
             .tiering(false)
             .open(&self.store)?;

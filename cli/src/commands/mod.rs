@@ -16,25 +16,48 @@ pub(crate) mod tier;
 pub(crate) mod transforms;
 pub(crate) mod verify;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use alluvium::transform::PluginHost;
 use alluvium::{Store, StoreOptions, Table};
 
 use crate::args::Scope;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 
+/// Names a directory of compiled plugins that stores share.
+const PLUGIN_CACHE: &str = "ALLUVIUM_PLUGIN_CACHE";
+
+fn plugin_cache() -> Option<PathBuf> {
+    let cache = std::env::var_os(PLUGIN_CACHE)?;
+    (!cache.is_empty()).then(|| cache.into())
+}
+
+/// Every default, and the environment's cache of compiled plugins.
+fn store_options() -> StoreOptions {
+    let options = StoreOptions::new();
+    match plugin_cache() {
+        Some(cache) => options.plugin_cache(cache),
+        None => options,
+    }
+}
+
+/// A host of plugins without a store.
+fn plugin_host() -> Outcome<PluginHost> {
+    Ok(match plugin_cache() {
+        Some(cache) => PluginHost::with_cache(&cache)?,
+        None => PluginHost::new()?,
+    })
+}
+
 /// Opens a store to look at it, beside a process that may be writing to it.
 fn open_to_read(path: &Path) -> Outcome<Store> {
-    Ok(StoreOptions::new().read_only(true).open(path)?)
+    Ok(store_options().read_only(true).open(path)?)
 }
 
 /// Opens a store that must be there already; `tiering` starts its background thread.
 fn open_to_write(path: &Path, tiering: bool) -> Outcome<Store> {
-    Ok(StoreOptions::new()
-        .create(false)
-        .tiering(tiering)
-        .open(path)?)
+    Ok(store_options().create(false).tiering(tiering).open(path)?)
 }
 
 /// The tables that are meant, the named one or all, with those that cannot be opened.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -341,4 +342,32 @@ fn a_record_that_must_not_fail_halts_tiering_until_the_transforms_are_replaced()
     let expected: Vec<_> = (0..20).map(|x| (x != 13).then_some(x)).collect();
     assert_eq!(column(&store, "y"), expected);
     assert_sound(&table);
+}
+
+#[test]
+fn stores_that_share_a_cache_compile_a_plugin_once() {
+    let directory = TempDir::new().unwrap();
+    let shared = directory.path().join("shared");
+    let compiled = || {
+        let entries = fs::read_dir(&shared).unwrap().map(Result::unwrap);
+        let files = entries.map(|entry| (entry.file_name(), entry.metadata().unwrap().ino()));
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        files
+    };
+    let open = |fixture: &Fixture| {
+        let options = StoreOptions::new().tiering(false).plugin_cache(&shared);
+        let store = options.open(fixture.path()).unwrap();
+        let copy = fixture.transform(&guest("", ""), "y", OnError::DeadLetter);
+        let options = TableOptions::new(rows(0..1).schema()).transforms(vec![copy]);
+        let table = store.create_table("t", options).unwrap();
+        let _ = table.append(&rows(0..9)).unwrap();
+        wait_staged(&table);
+        assert!(!fixture.path().join("cache").exists());
+    };
+    open(&Fixture::new());
+    let first = compiled();
+    assert_eq!(first.len(), 2, "a key and a plugin: {first:?}");
+    open(&Fixture::new());
+    assert_eq!(compiled(), first);
 }

@@ -29,6 +29,8 @@ mod view;
 mod wiring;
 
 #[cfg(test)]
+mod cache_shared;
+#[cfg(test)]
 pub(crate) mod guests;
 #[cfg(test)]
 mod hostile;

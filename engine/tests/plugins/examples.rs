@@ -1,9 +1,9 @@
-//! The examples in C, Go, Python and JavaScript, on what their users have.
+//! Standard plugins, in all languages, on what their users have.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use alluvium::transform::Transformed;
+use alluvium::transform::{Asset, Transformed};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{BinaryArray, Int32Array, RecordBatch, StringArray};
@@ -14,6 +14,7 @@ use super::guest::{Guest, batch};
 static GREYSCALE: Guest = Guest::new("greyscale");
 static REDACT: Guest = Guest::new("redact");
 static ENRICH: Guest = Guest::new("enrich");
+static CHUNK_TEXT: Guest = Guest::new("chunk-text");
 static CLEAN_HTML: Guest = Guest::new("clean-html");
 
 fn root() -> PathBuf {
@@ -225,6 +226,34 @@ fn clean_html_leaves_the_text_of_a_page() {
     );
     let title = Some("Tide gauges & the sea — The Harbour Review");
     assert_eq!(texts(&made, "title"), [title, None, None]);
+}
+
+#[test]
+fn chunk_text_cuts_a_document_by_a_models_tokens_into_its_own_text() {
+    let document = std::fs::read_to_string(root().join("LICENSE")).unwrap();
+    let model = root().join("plugins/embed-text/models/minilm-static-128");
+    let tokenizer = Asset::File(model.join("tokenizer.json"));
+    let rows = text_batch("text", &[Some("猫 Größe"), None, Some(&document)]);
+    let config = json!({"unit": "tokens", "size": 200, "overlap": 20});
+    let mut chain = CHUNK_TEXT
+        .open_with(("tokenizer.json", tokenizer), config, &rows.schema())
+        .unwrap();
+    let made = chain.apply(&rows).unwrap();
+    let number = |name| {
+        made.batch
+            .column_by_name(name)
+            .unwrap()
+            .as_primitive::<Int32Type>()
+    };
+    let (starts, ends) = (number("start"), number("end"));
+    let chunks = texts(&made, "chunk");
+    assert_eq!(chunks[0], Some("猫 Größe"));
+    // The license has 2048 tokens.
+    assert!((12..=14).contains(&chunks.len()), "{chunks:#?}");
+    for (row, chunk) in chunks.iter().enumerate().skip(1) {
+        let place = starts.value(row) as usize..ends.value(row) as usize;
+        assert_eq!(document.get(place), *chunk);
+    }
 }
 
 #[test]

@@ -44,11 +44,21 @@ impl Guest {
     /// A chain of this one transform, granted the asset `greeting`.
     pub(crate) fn open(&self, config: Value, schema: &Schema) -> Result<Chain> {
         let greeting = Asset::Bytes("Grüße, 世界".as_bytes().into());
+        self.open_with(("greeting", greeting), config, schema)
+    }
+
+    /// A chain of this one transform, granted an asset.
+    pub(crate) fn open_with(
+        &self,
+        (name, asset): (&str, Asset),
+        config: Value,
+        schema: &Schema,
+    ) -> Result<Chain> {
         let spec = json!({"name": "guest", "plugin": self.name, "config": config});
         let transform = BoundTransform {
             spec: serde_json::from_value(spec).unwrap(),
             plugin: self.plugin(),
-            assets: BTreeMap::from([("greeting".to_owned(), greeting)]),
+            assets: BTreeMap::from([(name.to_owned(), asset)]),
         };
         let schema = Arc::new(schema.clone());
         Chain::new(&HOST, schema, vec![transform], Limits::default())

@@ -33,6 +33,9 @@ pub enum Unit {
     Characters,
     /// What white space parts: a text that is written without is one word.
     Words,
+    /// Tokens of a model, whose `tokenizer.json` is an asset. They are those of the document: a
+    /// passage by itself may have a few more or fewer, where it is cut within a word.
+    Tokens,
 }
 
 /// What a passage's place in its document is counted in.

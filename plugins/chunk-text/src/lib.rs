@@ -2,19 +2,23 @@
 //!
 //! Reads the utf8 column `text`. Every passage becomes a row: `chunk` its text, `index` its number
 //! in the document from 0, `start` and `end` its place there. It never begins nor ends within a
-//! character. A document that is null or empty has no passages. The options are [`Config`]'s fields.
+//! character. A document that is null or empty has no passages. To measure in tokens it reads the
+//! asset `tokenizer.json`. The options are [`Config`]'s fields.
 
 mod config;
 mod cut;
+mod measure;
 mod passages;
 mod place;
+mod tokens;
 
 use alluvium_plugin::{
-    Assets, Batch, BytesBuilder, Field, Int32Builder, Kind, Output, Plan, Transform, field,
-    find_field, parse_config,
+    Assets, Batch, BytesBuilder, Failure, Field, Int32Builder, Kind, Output, Plan, Transform,
+    field, find_field, parse_config,
 };
 
 pub use config::{Config, Offsets, Unit};
+pub use measure::Measure;
 pub use passages::passages;
 use place::Places;
 
@@ -22,12 +26,13 @@ use place::Places;
 #[derive(Debug)]
 pub struct ChunkText {
     config: Config,
+    measure: Measure,
 }
 
 alluvium_plugin::export!(ChunkText);
 
 impl Transform for ChunkText {
-    fn open(config: &str, schema: &[Field], _: &dyn Assets) -> Result<(Self, Plan), String> {
+    fn open(config: &str, schema: &[Field], assets: &dyn Assets) -> Result<(Self, Plan), String> {
         let config = parse_config::<Config>(config)?;
         config.validate()?;
         let text = find_field(schema, "text", Kind::Utf8)?;
@@ -42,23 +47,32 @@ impl Transform for ChunkText {
             inputs: vec![text.clone()],
             outputs,
         };
-        Ok((Self { config }, plan))
+        let measure = Measure::open(config.unit, assets)?;
+        Ok((Self { config, measure }, plan))
     }
 
     fn apply(&mut self, batch: &Batch) -> Result<Output, String> {
         let mut rows = Rows::new(self.config.keep_empty);
+        let mut failures = Vec::new();
         for (row, text) in (0..).zip(batch.text(0)?.iter()) {
             let text = text.unwrap_or_default();
+            let starts = match self.measure.starts(text) {
+                Ok(starts) => starts,
+                Err(message) => {
+                    failures.push(Failure::new(row, &message));
+                    continue;
+                }
+            };
             if text.is_empty() && self.config.keep_empty {
                 rows.push_empty(row)?;
             }
             let mut places = Places::new(text, self.config.offsets);
-            for (index, passage) in (0..).zip(passages(text, &self.config)) {
+            for (index, passage) in (0..).zip(passages(text, &starts, &self.config)) {
                 let chunk = text.get(passage.clone()).unwrap_or_default();
                 rows.push(row, chunk, index, places.next(passage))?;
             }
         }
-        Ok(rows.finish())
+        Ok(rows.finish().with_failures(failures))
     }
 }
 

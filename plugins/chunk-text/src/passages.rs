@@ -1,14 +1,16 @@
 //! The passages of a text.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
-use crate::config::{Config, Unit};
+use crate::config::Config;
 use crate::cut::Cut;
 
-/// Where the passages of a text stand in it, in bytes, in order. The first begins with the text,
-/// the last ends with it, and none leaves a gap to the next. An empty text has none.
-pub fn passages(text: &str, config: &Config) -> Vec<Range<usize>> {
-    let units = Units::new(text, config.unit);
+/// Where the passages of a text stand in it, in bytes, in order; `starts` are those of
+/// [`Measure::starts`](crate::Measure::starts). The first begins with the text, the last ends with
+/// it, and none leaves a gap to the next. An empty text has none. One character that has more
+/// tokens than a passage may have is a passage.
+pub fn passages(text: &str, starts: &[u32], config: &Config) -> Vec<Range<usize>> {
+    let units = Units { text, starts };
     let size = config.size as usize;
     let overlap = config.overlap() as usize;
     let tolerance = config.tolerance() as usize;
@@ -16,16 +18,15 @@ pub fn passages(text: &str, config: &Config) -> Vec<Range<usize>> {
     let mut begin = 0;
     while begin < units.count() {
         let end = match begin + size {
-            end if end < units.count() => units.best(end - tolerance..=end),
+            end if end < units.count() => units.best(begin, end - tolerance..=end),
             _ => units.count(),
         };
         passages.push(units.byte(begin)..units.byte(end));
         if end == units.count() {
             break;
         }
-        // The tolerance is less than what a passage has beside its overlap: this is past `begin`.
-        let earliest = end - overlap;
-        begin = units.first_word(earliest..=(earliest + tolerance).min(end));
+        let earliest = end.saturating_sub(overlap).max(begin + 1);
+        begin = units.first_word(earliest..=(earliest + tolerance).min(end), end);
     }
     passages
 }
@@ -34,19 +35,10 @@ pub fn passages(text: &str, config: &Config) -> Vec<Range<usize>> {
 struct Units<'a> {
     text: &'a str,
     /// At which byte each begins; the first with the text.
-    starts: Vec<u32>,
+    starts: &'a [u32],
 }
 
-impl<'a> Units<'a> {
-    fn new(text: &'a str, unit: Unit) -> Self {
-        // A column's offsets are u32: no text is longer.
-        let starts = match unit {
-            Unit::Characters => text.char_indices().map(|(at, _)| at as u32).collect(),
-            Unit::Words => words(text),
-        };
-        Self { text, starts }
-    }
-
+impl Units<'_> {
     fn count(&self) -> usize {
         self.starts.len()
     }
@@ -57,39 +49,31 @@ impl<'a> Units<'a> {
         start.map_or(self.text.len(), |start| *start as usize)
     }
 
-    fn cut(&self, unit: usize) -> Cut {
-        Cut::at(self.text, self.byte(unit))
+    /// How good it is to cut before a unit; `None` within a character of several.
+    fn cut(&self, unit: usize) -> Option<Cut> {
+        let at = self.byte(unit);
+        let is_new = unit == 0 || self.byte(unit - 1) < at;
+        is_new.then(|| Cut::at(self.text, at))
     }
 
-    /// The best unit of several to cut before: of equally good ones the last.
-    fn best(&self, units: std::ops::RangeInclusive<usize>) -> usize {
-        let last = *units.end();
-        units.max_by_key(|unit| self.cut(*unit)).unwrap_or(last)
-    }
-
-    /// The first unit of several that begins a word, else the first.
-    fn first_word(&self, mut units: std::ops::RangeInclusive<usize>) -> usize {
-        let first = *units.start();
-        units
-            .find(|unit| self.cut(*unit) > Cut::Anywhere)
-            .unwrap_or(first)
-    }
-}
-
-/// Where words begin. White space before the first one is a part of it.
-fn words(text: &str) -> Vec<u32> {
-    let mut starts = Vec::new();
-    let mut after_space = true;
-    for (at, character) in text.char_indices() {
-        if after_space && !character.is_whitespace() {
-            starts.push(at as u32);
+    /// The best unit of several to cut before, `begin` being cut before already: of equally good
+    /// ones the last. Where all are within one character the last before it, or else the first behind it.
+    fn best(&self, begin: usize, units: RangeInclusive<usize>) -> usize {
+        let (first, last) = (*units.start(), *units.end());
+        let best = units.max_by_key(|unit| self.cut(*unit)).unwrap_or(last);
+        if self.cut(best).is_some() {
+            return best;
         }
-        after_space = character.is_whitespace();
+        let mut others = (begin + 1..first).rev().chain(last + 1..self.count());
+        let other = others.find(|unit| self.cut(*unit).is_some());
+        other.unwrap_or(self.count())
     }
-    match starts.first_mut() {
-        Some(first) => *first = 0,
-        None if !text.is_empty() => starts.push(0),
-        None => {}
+
+    /// The first unit of several that begins a word, else the first that can be cut before, up to `end`.
+    fn first_word(&self, mut units: RangeInclusive<usize>, end: usize) -> usize {
+        let first = *units.start();
+        let word = units.find(|unit| self.cut(*unit) > Some(Cut::Anywhere));
+        let any = || (first..end).find(|unit| self.cut(*unit).is_some());
+        word.or_else(any).unwrap_or(end)
     }
-    starts
 }

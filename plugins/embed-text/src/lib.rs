@@ -7,8 +7,6 @@
 mod config;
 mod embeddings;
 mod model;
-#[cfg(target_arch = "wasm32")]
-mod randomness;
 mod tokens;
 mod wordpiece;
 

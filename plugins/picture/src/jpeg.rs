@@ -29,7 +29,7 @@ impl Headers {
                     let in_scan = *segment.first().ok_or(Error::Truncated)?;
                     let (marker, components) =
                         frame.ok_or_else(|| Error::Decode("a scan without a frame".to_owned()))?;
-                    if !after.windows(2).any(|pair| pair == [0xff, 0xd9]) {
+                    if !after.windows(2).rev().any(|pair| pair == [0xff, 0xd9]) {
                         return Err(Error::Truncated);
                     }
                     let sequential = matches!(marker, 0xc0 | 0xc1);

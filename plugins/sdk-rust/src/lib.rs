@@ -39,6 +39,8 @@ mod instance;
 mod log;
 mod number;
 mod output;
+#[cfg(all(target_arch = "wasm32", feature = "randomness"))]
+mod randomness;
 #[doc(hidden)]
 pub mod record_bindings;
 mod schema;

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use alluvium::transform::{
-    Asset, Assets, Limits, Plugin, PluginHost, PluginInfo, PluginPlan, resolve_plugin,
-};
+use alluvium::transform::{Asset, Assets, Limits, Plugin, PluginInfo, PluginPlan, resolve_plugin};
 use arrow::datatypes::Field;
 use serde_json::{Value, json};
 
+use super::super::plugin_host;
 use super::parse_config;
 use crate::args::parse_pair;
 use crate::columns::{describe, parse_column, schema};
@@ -49,7 +48,7 @@ impl Args {
         let path = resolve_plugin(&self.plugin, &[])?;
         let binary = std::fs::read(&path)
             .map_err(|error| Failure::of(format_args!("cannot read {}", path.display()), &error))?;
-        let host = PluginHost::new()?;
+        let host = plugin_host()?;
         let plugin = Plugin::compile(&host, &self.plugin, &binary)?;
         let info = plugin.inspect();
         let plan = self.plan(&plugin)?;

@@ -10,12 +10,13 @@ use crate::failure::{Failure, Outcome};
 /// A module that was built with the SDK for Rust, or with any bindings of wit-bindgen, knows its
 /// world. For others, as those of the SDKs for C and Go, it is given. WASI calls are answered within
 /// the component: there are no files and no environment, and output goes nowhere. A module that
-/// imports more than the contract and WASI preview 1 is refused.
+/// imports more than the contract and WASI preview 1 is refused. What is a component already, as those
+/// in Python and JavaScript, stays as it is: it is given the version, and checked.
 #[derive(Debug, clap::Args)]
 // `--version` is the component's here, not the command's.
 #[command(after_long_help = EXAMPLE, disable_version_flag = true)]
 pub(crate) struct Args {
-    /// The core module's file
+    /// The core module's file, or a component's
     core: PathBuf,
     /// The component's file, written over one that is there
     component: PathBuf,

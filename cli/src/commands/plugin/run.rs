@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use alluvium::transform::{
-    BoundTransform, Chain, Grant, Limits, OnError, Plugin, PluginHost, TransformSpec, Transformed,
+    BoundTransform, Chain, Grant, Limits, OnError, Plugin, TransformSpec, Transformed,
     resolve_plugin,
 };
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, SchemaRef};
 use serde_json::{Value, json};
 
+use super::super::plugin_host;
 use super::parse_config;
 use crate::args::parse_pair;
 use crate::batches::{Form, Printer};
@@ -121,7 +122,7 @@ impl Args {
         let path = resolve_plugin(&self.plugin, &[])?;
         let binary = std::fs::read(&path)
             .map_err(|error| Failure::of(format_args!("cannot read {}", path.display()), &error))?;
-        let host = PluginHost::new()?;
+        let host = plugin_host()?;
         let plugin = Plugin::compile(&host, &self.plugin, &binary)?;
         let spec = TransformSpec {
             name: self.plugin.clone(),

@@ -8,8 +8,8 @@ thread_local! {
     static STATE: Cell<u64> = const { Cell::new(0x9e37_79b9_7f4a_7c15) };
 }
 
-/// What getrandom's `custom` backend calls. The tokenizer only seeds its hash maps with it: numbers
-/// that can be foretold do, because a text that makes hashing slow meets the host's deadline.
+/// What getrandom's `custom` backend calls. Numbers that can be foretold do for seeding hash maps:
+/// a row that makes hashing slow meets the host's deadline.
 ///
 /// # Safety
 ///

@@ -97,6 +97,8 @@ impl Access {
         let accessor = StorageOptionsAccessor::with_static_options(options.resolve()?);
         let params = ObjectStoreParams {
             storage_options_accessor: Some(Arc::new(accessor)),
+            #[cfg(test)]
+            object_store_wrapper: tests::faulty::wrapper_of(&place.address),
             ..ObjectStoreParams::default()
         };
         let local = place.root.clone().map(LocalCommit::new).map(Arc::new);

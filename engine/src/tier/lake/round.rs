@@ -168,10 +168,12 @@ impl Lake {
     /// On an error nothing was committed, unless the lake could not be asked any more; the data files are left then, and
     /// [`Lake::progress`] tells once the lake is back.
     pub(crate) async fn commit(&mut self, written: Written, round: &Round) -> Result<Outcome> {
-        let transaction = written.transaction(round);
+        let mut transaction = written.transaction(round);
         let mut conflict = None;
         for attempt in 0..ATTEMPTS {
             self.refresh().await?;
+            // The version that the rows were written at may be gone; up to this one the whole history is searched below.
+            transaction.read_version = self.version();
             match self.standing(round, &transaction.uuid).await {
                 Ok(Standing::Open) => {}
                 Ok(Standing::Ours(progress)) => return Ok(Outcome::Committed(progress)),

@@ -13,9 +13,11 @@ use lance::dataset::{InsertBuilder, WriteMode, WriteParams};
 
 use super::*;
 
+pub(crate) mod faulty;
 mod maintenance;
 mod racing;
 mod s3;
+mod storms;
 mod streams;
 
 pub(crate) fn columns() -> Schema {

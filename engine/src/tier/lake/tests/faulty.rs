@@ -1,0 +1,291 @@
+//! An object store that fails at random: before an operation took effect, after it, in the middle of an upload, or late.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use lance_io::object_store::WrappingObjectStore;
+use object_store::list::PaginatedListStore;
+use object_store::path::Path as ObjectPath;
+use object_store::{
+    CopyOptions, Error as StoreError, GetOptions, GetResult, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    RenameOptions, Result as StoreResult, UploadPart,
+};
+use parking_lot::Mutex;
+
+/// How many operations are refused, at most, after a commit whose reply was lost.
+const OUTAGE_MAX: u64 = 12;
+
+/// The stores of lakes below a directory, by that directory.
+static WRAPPERS: Mutex<Vec<(String, Arc<Faults>)>> = Mutex::new(Vec::new());
+
+/// The wrapper of a lake's store, if a test wants one.
+pub(crate) fn wrapper_of(address: &str) -> Option<Arc<dyn WrappingObjectStore>> {
+    let wrappers = WRAPPERS.lock();
+    let found = wrappers
+        .iter()
+        .find(|(root, _)| address.contains(root.as_str()));
+    found.map(|(_, faults)| Arc::clone(faults) as _)
+}
+
+/// How often and in which order operations fail.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    state: AtomicU64,
+    /// Of a thousand operations.
+    rate: AtomicU64,
+    /// How many operations are refused from now on: nobody can ask what became of the one before.
+    outage: AtomicU64,
+    pub(crate) injected: AtomicU64,
+}
+
+/// What becomes of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Fine,
+    /// It fails and did nothing.
+    Refused,
+    /// It is done, and the reply is lost.
+    Lost,
+    /// It is done, and the client, which tried again after a lost reply, found its own work.
+    Repeated,
+    Slow,
+}
+
+impl Faults {
+    /// For all lakes whose address holds a text; no faults yet.
+    pub(crate) fn of(root: &str, seed: u64) -> Arc<Self> {
+        let faults = Arc::new(Self {
+            state: AtomicU64::new(seed),
+            rate: AtomicU64::new(0),
+            outage: AtomicU64::new(0),
+            injected: AtomicU64::new(0),
+        });
+        WRAPPERS.lock().push((root.to_owned(), Arc::clone(&faults)));
+        faults
+    }
+
+    pub(crate) fn rate(&self, of_a_thousand: u64) {
+        self.rate.store(of_a_thousand, Ordering::Relaxed);
+        self.outage.store(0, Ordering::Relaxed);
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators).
+    fn random(&self) -> u64 {
+        let step = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self
+            .state
+            .fetch_add(step, Ordering::Relaxed)
+            .wrapping_add(step);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn fate(&self) -> Fate {
+        self.fate_at(1)
+    }
+
+    /// That of an operation which fails so many times as often.
+    fn fate_at(&self, times: u64) -> Fate {
+        let left = |outage: u64| outage.checked_sub(1);
+        if self
+            .outage
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
+            .is_ok()
+        {
+            self.injected.fetch_add(1, Ordering::Relaxed);
+            return Fate::Refused;
+        }
+        if self.random() % 1000 >= times * self.rate.load(Ordering::Relaxed) {
+            return Fate::Fine;
+        }
+        self.injected.fetch_add(1, Ordering::Relaxed);
+        match self.random() % 4 {
+            0 => Fate::Refused,
+            1 => Fate::Lost,
+            2 => Fate::Repeated,
+            _ => Fate::Slow,
+        }
+    }
+}
+
+impl WrappingObjectStore for Faults {
+    fn wrap(&self, _prefix: &str, original: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+        let wrappers = WRAPPERS.lock();
+        let faults = wrappers
+            .iter()
+            .find(|(_, faults)| std::ptr::eq(&**faults, self));
+        let faults = Arc::clone(&faults.expect("registered").1);
+        Arc::new(FaultyStore { original, faults })
+    }
+
+    fn wrap_paginated(
+        &self,
+        _prefix: &str,
+        _original: Arc<dyn PaginatedListStore>,
+    ) -> Option<Arc<dyn PaginatedListStore>> {
+        None
+    }
+}
+
+#[derive(Debug)]
+struct FaultyStore {
+    original: Arc<dyn ObjectStore>,
+    faults: Arc<Faults>,
+}
+
+impl fmt::Display for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "faulty {}", self.original)
+    }
+}
+
+fn unavailable<T>() -> StoreResult<T> {
+    Err(StoreError::Generic {
+        store: "faulty",
+        source: "503 Slow Down".into(),
+    })
+}
+
+/// Runs an operation to its fate.
+async fn run<T>(fate: Fate, operation: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+    match fate {
+        Fate::Refused => return unavailable(),
+        Fate::Slow => tokio::time::sleep(Duration::from_millis(20)).await,
+        _ => {}
+    }
+    let done = operation.await?;
+    match fate {
+        Fate::Lost | Fate::Repeated => unavailable(),
+        _ => Ok(done),
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for FaultyStore {
+    async fn put_opts(
+        &self,
+        location: &ObjectPath,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> StoreResult<PutResult> {
+        // A commit is one.
+        let creates = matches!(options.mode, PutMode::Create);
+        let fate = self.faults.fate_at(if creates { 6 } else { 1 });
+        let put = self.original.put_opts(location, payload, options);
+        if creates && fate == Fate::Lost {
+            put.await?;
+            let outage = self.faults.random() % OUTAGE_MAX;
+            self.faults.outage.store(outage, Ordering::Relaxed);
+            return unavailable();
+        }
+        if creates && fate == Fate::Repeated {
+            put.await?;
+            return Err(StoreError::AlreadyExists {
+                path: location.to_string(),
+                source: "412 Precondition Failed".into(),
+            });
+        }
+        run(fate, put).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &ObjectPath,
+        options: PutMultipartOptions,
+    ) -> StoreResult<Box<dyn MultipartUpload>> {
+        let begun = self.original.put_multipart_opts(location, options);
+        let upload = run(self.faults.fate(), begun).await?;
+        let faults = Arc::clone(&self.faults);
+        Ok(Box::new(FaultyUpload { upload, faults }))
+    }
+
+    async fn get_opts(&self, location: &ObjectPath, options: GetOptions) -> StoreResult<GetResult> {
+        run(
+            self.faults.fate(),
+            self.original.get_opts(location, options),
+        )
+        .await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, StoreResult<ObjectPath>>,
+    ) -> BoxStream<'static, StoreResult<ObjectPath>> {
+        let faults = Arc::clone(&self.faults);
+        let deleted = self.original.delete_stream(locations);
+        deleted
+            .map(move |done| match faults.fate() {
+                Fate::Refused | Fate::Lost | Fate::Repeated => unavailable(),
+                _ => done,
+            })
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&ObjectPath>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        match self.faults.fate() {
+            Fate::Fine | Fate::Slow => self.original.list(prefix),
+            _ => futures::stream::once(async { unavailable() }).boxed(),
+        }
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&ObjectPath>) -> StoreResult<ListResult> {
+        run(
+            self.faults.fate(),
+            self.original.list_with_delimiter(prefix),
+        )
+        .await
+    }
+
+    async fn copy_opts(
+        &self,
+        from: &ObjectPath,
+        to: &ObjectPath,
+        options: CopyOptions,
+    ) -> StoreResult<()> {
+        run(
+            self.faults.fate(),
+            self.original.copy_opts(from, to, options),
+        )
+        .await
+    }
+
+    async fn rename_opts(
+        &self,
+        from: &ObjectPath,
+        to: &ObjectPath,
+        options: RenameOptions,
+    ) -> StoreResult<()> {
+        run(
+            self.faults.fate(),
+            self.original.rename_opts(from, to, options),
+        )
+        .await
+    }
+}
+
+#[derive(Debug)]
+struct FaultyUpload {
+    upload: Box<dyn MultipartUpload>,
+    faults: Arc<Faults>,
+}
+
+#[async_trait::async_trait]
+impl MultipartUpload for FaultyUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        run(self.faults.fate(), self.upload.put_part(data)).boxed()
+    }
+
+    async fn complete(&mut self) -> StoreResult<PutResult> {
+        run(self.faults.fate(), self.upload.complete()).await
+    }
+
+    async fn abort(&mut self) -> StoreResult<()> {
+        run(self.faults.fate(), self.upload.abort()).await
+    }
+}

@@ -44,7 +44,7 @@ cache in each; without it, plugin run and check compile each time.";
 // arguments' types have.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Create(create::Args),
+    Create(Box<create::Args>),
     Alter(alter::Args),
     Ingest(ingest::Args),
     Tier(tier::Args),

@@ -190,7 +190,9 @@ fn what_was_done_before_a_failure_is_not_done_again() {
     let (store, table) = fixture.create(Vec::new());
     append_rounds(&table, 0..30);
     let strict = fixture.transform(&guest("", &on_value(25, ERR)), "y", OnError::Fail);
-    table.replace_transforms(&[strict.clone()]).unwrap();
+    table
+        .replace_transforms(std::slice::from_ref(&strict))
+        .unwrap();
     let told = table.backfill("y").unwrap_err();
     assert!(matches!(told, Error::TransformFailed { .. }), "{told}");
     assert!(fixture.table_path().join(FILE_NAME).exists());

@@ -197,8 +197,9 @@ mod tests {
         Makers::from([("t".into(), maker)])
     }
 
-    fn stale(history: &History, until: u64, recipe: &str) -> Vec<Range<u64>> {
-        history.stale(until, "t", &makers(recipe)["t"])
+    fn stale(history: &History, until: u64, recipe: &str) -> Vec<(u64, u64)> {
+        let stale = history.stale(until, "t", &makers(recipe)["t"]).into_iter();
+        stale.map(|range| (range.start, range.end)).collect()
     }
 
     #[test]
@@ -210,8 +211,8 @@ mod tests {
         // A round of 20 was not committed, and the transforms were replaced.
         history.note(20, &makers("c"));
         history.note(30, &makers("c"));
-        assert_eq!(stale(&history, 40, "c"), [0..20]);
-        assert_eq!(stale(&history, 40, "a"), [20..40]);
+        assert_eq!(stale(&history, 40, "c"), [(0, 20)]);
+        assert_eq!(stale(&history, 40, "a"), [(20, 40)]);
         assert_eq!(stale(&history, 15, "a"), []);
     }
 
@@ -221,7 +222,7 @@ mod tests {
         history.note(0, &Makers::new());
         assert_eq!(history, History::default());
         history.note(50, &makers("a"));
-        assert_eq!(stale(&history, 60, "a"), [0..50]);
+        assert_eq!(stale(&history, 60, "a"), [(0, 50)]);
         assert_eq!(history.ranges(60)[0], (0..50, Makers::new()));
     }
 
@@ -231,7 +232,7 @@ mod tests {
         history.note(0, &makers("a"));
         history.note(30, &makers("b"));
         history.replace(&(10..20), "t", &makers("b")["t"]);
-        assert_eq!(stale(&history, 40, "b"), [0..10, 20..30]);
+        assert_eq!(stale(&history, 40, "b"), [(0, 10), (20, 30)]);
         history.replace(&(0..30), "t", &makers("b")["t"]);
         assert_eq!(history.ranges(40), [(0..40, makers("b"))]);
     }

@@ -13,5 +13,7 @@ pub(crate) mod maintainer;
 pub(crate) mod metrics;
 pub(crate) mod round;
 pub(crate) mod scheduler;
+#[cfg(test)]
+mod tests_disk;
 pub(crate) mod tierer;
 pub(crate) mod writing;

@@ -15,6 +15,8 @@ use crate::{Error, Maintenance, Store, StoreOptions, Table, TableOptions, WhenFu
 
 /// Where the part of a test that runs in a process of its own finds its directory.
 const CHILD: &str = "ALLUVIUM_TEST_CHILD";
+/// A file that the other process leaves.
+const RAN: &str = "ran";
 /// What the script exits with when the system doesn't allow to mount.
 const NOT_ALLOWED: i32 = 77;
 /// Two small file systems that nobody else sees.
@@ -25,7 +27,9 @@ const SEGMENT_BYTES: u64 = 1 << 20;
 /// The directory with both file systems, in the process that has them; in the other one the test is run there.
 fn with_small_disks(test: &str) -> Option<PathBuf> {
     if let Some(directory) = std::env::var_os(CHILD) {
-        return Some(directory.into());
+        let directory = PathBuf::from(directory);
+        fs::write(directory.join(RAN), "").unwrap();
+        return Some(directory);
     }
     let can_unshare = Command::new("unshare").args(["-rm", "true"]).status();
     if !can_unshare.is_ok_and(|status| status.success()) {
@@ -43,6 +47,8 @@ fn with_small_disks(test: &str) -> Option<PathBuf> {
         Some(NOT_ALLOWED) => println!("skipped {test}: mounting is not permitted"),
         _ => assert!(status.success(), "{test}: {status}"),
     }
+    // A name that is no test's would pass too.
+    assert!(status.code() == Some(NOT_ALLOWED) || directory.path().join(RAN).exists());
     None
 }
 

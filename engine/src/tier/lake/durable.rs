@@ -32,7 +32,10 @@ const TRANSACTIONS: &str = "_transactions";
 fn sync(path: &Path) -> Result<()> {
     File::open(path)
         .and_then(|file| file.sync_all())
-        .map_err(Error::io("sync", path))
+        .map_err(Error::io("sync", path))?;
+    #[cfg(test)]
+    super::tests::power::synced(path);
+    Ok(())
 }
 
 /// Runs file operations where they don't hold up the runtime.
@@ -261,7 +264,10 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write().map_err(Error::io("write", path))
+    write().map_err(Error::io("write", path))?;
+    #[cfg(test)]
+    super::tests::power::synced(path);
+    Ok(())
 }
 
 /// Gives a file its final name unless another file has it: what a rename would not tell.

@@ -1,0 +1,226 @@
+//! What a local lake is after the power was lost: only what was synced is there for certain.
+//!
+//! Every sync of [`durable`](super::super::durable) is noted, a file's with its content, a directory's with its names. An image
+//! is made of that: what changed in a directory since its last sync has happened or not, name by name; content that was never
+//! synced is there, or cut, or gone, or zeros.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+use super::*;
+use crate::index::{IndexKind, IndexSpec};
+use crate::maintenance::Maintenance;
+
+/// What was synced below the directories that tests watch.
+static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
+
+/// What tells a file from a later one of the same inode.
+type Identity = (u64, Option<SystemTime>);
+
+struct Watched {
+    root: PathBuf,
+    /// Syncs of these are not made.
+    forgets: fn(&Path) -> bool,
+    files: HashMap<Identity, Vec<u8>>,
+    directories: HashMap<PathBuf, HashMap<String, Identity>>,
+}
+
+/// Notes that a file or a directory was synced.
+pub(in crate::tier::lake) fn synced(path: &Path) {
+    for watched in WATCHED.lock().iter_mut() {
+        if !path.starts_with(&watched.root) || (watched.forgets)(path) {
+            continue;
+        }
+        let Ok(about) = fs::metadata(path) else {
+            continue;
+        };
+        if about.is_dir() {
+            watched.directories.insert(path.to_path_buf(), names(path));
+        } else {
+            let content = fs::read(path).unwrap_or_default();
+            watched.files.insert(identity(&about), content);
+        }
+    }
+}
+
+fn identity(about: &fs::Metadata) -> Identity {
+    (about.ino(), about.created().ok())
+}
+
+fn names(directory: &Path) -> HashMap<String, Identity> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let named = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        Some((name, identity(&entry.metadata().ok()?)))
+    });
+    named.collect()
+}
+
+fn watch(root: &Path, forgets: fn(&Path) -> bool) {
+    WATCHED.lock().push(Watched {
+        root: root.to_path_buf(),
+        forgets,
+        files: HashMap::new(),
+        directories: HashMap::new(),
+    });
+}
+
+/// Makes the image of a watched directory that a loss of power leaves, one of many.
+fn image(root: &Path, into: &Path, seed: u64) {
+    let all = WATCHED.lock();
+    let watched = all.iter().find(|watched| watched.root == root).unwrap();
+    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    watched.restore(root, into, &mut random);
+}
+
+fn next(random: &mut u64) -> u64 {
+    // xorshift64 (Marsaglia).
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    *random
+}
+
+impl Watched {
+    fn restore(&self, from: &Path, into: &Path, random: &mut u64) {
+        fs::create_dir_all(into).unwrap();
+        let synced = self.directories.get(from).cloned().unwrap_or_default();
+        let now = names(from);
+        let all: BTreeSet<&String> = now.keys().chain(synced.keys()).collect();
+        for name in all {
+            // A name is as it was synced or as it is: a new one is there or not, a removed one gone or not.
+            let entries = [synced.get(name), now.get(name)];
+            let Some(identity) = entries[(next(random) % 2) as usize] else {
+                continue;
+            };
+            let (path, image) = (from.join(name), into.join(name));
+            if path.is_dir() || self.directories.contains_key(&path) {
+                self.restore(&path, &image, random);
+                continue;
+            }
+            let content = match self.files.get(identity) {
+                Some(content) => content.clone(),
+                None => never_synced(&path, random),
+            };
+            fs::write(image, content).unwrap();
+        }
+    }
+}
+
+/// Content that was never synced is there, or cut, or gone, or zeros.
+fn never_synced(path: &Path, random: &mut u64) -> Vec<u8> {
+    let mut content = fs::read(path).unwrap_or_default();
+    match next(random) % 4 {
+        0 => content.clear(),
+        1 => content.truncate(content.len() / 2),
+        2 => content.fill(0),
+        _ => {}
+    }
+    content
+}
+
+/// What an image's newest version has, or why it cannot be read.
+async fn found(image: &Path) -> std::result::Result<Vec<i64>, String> {
+    let lake = Lake::open(&at(image)).await.map_err(|e| e.to_string())?;
+    let lake = lake.ok_or("there is no dataset")?;
+    let mut scan = lake.dataset().scan();
+    scan.project(&["name", "vector", OFFSET_COLUMN])
+        .map_err(|e| e.to_string())?;
+    let batch = scan.try_into_batch().await.map_err(|e| e.to_string())?;
+    let offsets = batch[OFFSET_COLUMN].as_primitive::<Int64Type>();
+    let mut offsets = offsets.values().to_vec();
+    offsets.sort_unstable();
+    // By the index, where there is one.
+    let mut scan = lake.dataset().scan();
+    scan.filter("name = '0/5'").map_err(|e| e.to_string())?;
+    let by_name = scan.try_into_batch().await.map_err(|e| e.to_string())?;
+    if by_name.num_rows() != 1 {
+        return Err(format!("{} rows by their name", by_name.num_rows()));
+    }
+    Ok(offsets)
+}
+
+/// Runs rounds, merges, an index and cleanup; looks at images after each. What was lost, if anything.
+async fn losses(forgets: fn(&Path) -> bool) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("t.lance");
+    watch(folder.path(), forgets);
+    let mut lake = Lake::create(&at(&root), &columns()).await.unwrap();
+    let table = Uuid::new_v4();
+    let policy = Maintenance::default()
+        .merge_at(4)
+        .keep_versions(2)
+        .keep_versions_for(Duration::ZERO)
+        .orphans_after(Duration::ZERO);
+    let index = IndexSpec {
+        name: "name_idx".to_owned(),
+        column: "name".to_owned(),
+        kind: IndexKind::BTree,
+        build_at: 1,
+    };
+    let (mut lost, mut seed) = (Vec::new(), 0);
+    for round in 0..14_u64 {
+        append(&mut lake, table, 0, round * 10, round * 10 + 10)
+            .await
+            .unwrap();
+        if round % 5 == 4 {
+            while let Compacted::Merged(_) = lake.compact_step(&policy).await.unwrap() {}
+            lake.keep_index(&index, 1).await.unwrap();
+        }
+        if round % 6 == 5 {
+            lake.clean(&policy).await.unwrap();
+        }
+        for _ in 0..4 {
+            seed += 1;
+            let images = tempfile::tempdir().unwrap();
+            image(folder.path(), images.path(), seed);
+            let expected: Vec<i64> = (0..round as i64 * 10 + 10).collect();
+            // Lance may panic over a manifest that is cut, which is a loss too.
+            let path = images.path().join("t.lance");
+            let found = tokio::spawn(async move { found(&path).await }).await;
+            match found.unwrap_or_else(|panic| Err(panic.to_string())) {
+                Ok(offsets) if offsets == expected => {}
+                Ok(offsets) => lost.push(format!(
+                    "seed {seed}: {} of {}",
+                    offsets.len(),
+                    expected.len()
+                )),
+                Err(error) => lost.push(format!("seed {seed}: {error}")),
+            }
+        }
+    }
+    WATCHED
+        .lock()
+        .retain(|watched| watched.root != folder.path());
+    lost
+}
+
+#[tokio::test]
+async fn what_a_round_committed_survives_power_loss_also_where_it_was_merged_indexed_and_cleaned() {
+    assert_eq!(losses(|_| false).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn power_loss_notices_syncs_that_are_left_out() {
+    let forgotten: [(&str, fn(&Path) -> bool); 5] = [
+        ("data files", |path| {
+            path.to_string_lossy().contains("/data/")
+        }),
+        ("their directory", |path| path.ends_with("data")),
+        ("manifests", |path| {
+            path.to_string_lossy().contains(".manifest")
+        }),
+        ("their directory", |path| path.ends_with("_versions")),
+        ("indices", |path| {
+            path.to_string_lossy().contains("/_indices/")
+        }),
+    ];
+    for (what, forgets) in forgotten {
+        assert!(!losses(forgets).await.is_empty(), "{what}");
+    }
+}

@@ -19,13 +19,16 @@ use crate::maintenance::Maintenance;
 /// What was synced below the directories that tests watch.
 static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
 
+/// Which syncs are not made.
+type Forgets = fn(&Path) -> bool;
+
 /// What tells a file from a later one of the same inode.
 type Identity = (u64, Option<SystemTime>);
 
 struct Watched {
     root: PathBuf,
     /// Syncs of these are not made.
-    forgets: fn(&Path) -> bool,
+    forgets: Forgets,
     files: HashMap<Identity, Vec<u8>>,
     directories: HashMap<PathBuf, HashMap<String, Identity>>,
 }
@@ -61,7 +64,7 @@ fn names(directory: &Path) -> HashMap<String, Identity> {
     named.collect()
 }
 
-fn watch(root: &Path, forgets: fn(&Path) -> bool) {
+fn watch(root: &Path, forgets: Forgets) {
     WATCHED.lock().push(Watched {
         root: root.to_path_buf(),
         forgets,
@@ -146,7 +149,7 @@ async fn found(image: &Path) -> std::result::Result<Vec<i64>, String> {
 }
 
 /// Runs rounds, merges, an index and cleanup; looks at images after each. What was lost, if anything.
-async fn losses(forgets: fn(&Path) -> bool) -> Vec<String> {
+async fn losses(forgets: Forgets) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("t.lance");
     watch(folder.path(), forgets);
@@ -207,7 +210,7 @@ async fn what_a_round_committed_survives_power_loss_also_where_it_was_merged_ind
 
 #[tokio::test]
 async fn power_loss_notices_syncs_that_are_left_out() {
-    let forgotten: [(&str, fn(&Path) -> bool); 5] = [
+    let forgotten: [(&str, Forgets); 5] = [
         ("data files", |path| {
             path.to_string_lossy().contains("/data/")
         }),

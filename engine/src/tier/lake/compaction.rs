@@ -27,6 +27,9 @@ const DELETED_SHARE: f64 = 0.1;
 /// How many bytes of rows are rewritten at a time.
 const BATCH_BYTES: u64 = 8 << 20;
 const BATCH_ROWS_MAX: u64 = 8192;
+/// How many fragments are merged at a time, unless the policy wants more: each has files that are open meanwhile, and a
+/// step that is given up should not have been long.
+const FRAGMENTS_MAX: usize = 128;
 /// What may be read ahead.
 const READ_AHEAD_BYTES: u64 = 64 << 20;
 
@@ -209,11 +212,16 @@ fn groups(sizes: &[Size], run: Range<usize>, factor: usize) -> Vec<Range<usize>>
 fn fitting(sizes: &[Size], run: Range<usize>, policy: &Maintenance) -> Option<Range<usize>> {
     run.clone().find_map(|start| {
         let (mut bytes, mut rows) = (0_u64, 0_u64);
-        let more = sizes.get(start..run.end)?.iter().take_while(|size| {
-            bytes = bytes.saturating_add(size.bytes);
-            rows = rows.saturating_add(size.rows);
-            bytes <= policy.fragment_bytes && rows <= policy.fragment_rows
-        });
+        let most = FRAGMENTS_MAX.max(policy.merge_at);
+        let more = sizes
+            .get(start..run.end)?
+            .iter()
+            .take(most)
+            .take_while(|size| {
+                bytes = bytes.saturating_add(size.bytes);
+                rows = rows.saturating_add(size.rows);
+                bytes <= policy.fragment_bytes && rows <= policy.fragment_rows
+            });
         let end = start + more.count();
         (end - start >= 2).then_some(start..end)
     })
@@ -257,6 +265,13 @@ mod tests {
         let small = [size(1000, 10); 8];
         assert_eq!(next_run(&small[..7], &policy), None);
         assert_eq!(next_run(&small, &policy), Some(0..8));
+    }
+
+    #[test]
+    fn a_thousand_small_fragments_are_merged_in_steps() {
+        let policy = Maintenance::default();
+        let small = [size(1000, 10); 1000];
+        assert_eq!(next_run(&small, &policy), Some(0..FRAGMENTS_MAX));
     }
 
     #[test]

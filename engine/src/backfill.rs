@@ -18,7 +18,6 @@ use arrow_schema::{Field, Schema, SchemaRef};
 use arrow_select::interleave::interleave;
 use arrow_select::take::take;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
 use crate::catalog::{PinnedTransform, replace_file};
 use crate::error::{Error, Result};
@@ -27,7 +26,7 @@ use crate::table::TableInner;
 use crate::tier::context::TierContext;
 use crate::tier::history::{Maker, makers_of};
 use crate::tier::lake::{BUCKET_COLUMN, Lake, OFFSET_COLUMN, Replaced};
-use crate::tier::writing::{BATCHES_IN_FLIGHT, records_of};
+use crate::tier::writing::{piped, records_of};
 use crate::transform::{ChainPlan, MadeRows, Pending, TransformPool};
 
 const FILE_NAME: &str = "backfill.json";
@@ -126,25 +125,22 @@ fn made(name: Option<&String>, maker: Option<&Maker>) -> MadeBy {
 }
 
 /// Which fragments an interrupted backfill had done.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Done {
     transform: String,
-    maker: Option<Maker>,
-    until: u64,
+    maker: Maker,
     fragments: BTreeSet<u64>,
 }
 
 impl Done {
     /// What was done of the same, or nothing.
-    fn read(directory: &Path, transform: &str, maker: &Maker, until: u64) -> Self {
+    fn read(directory: &Path, transform: &str, maker: &Maker) -> Self {
         let text = fs::read(directory.join(FILE_NAME)).unwrap_or_default();
         let known: Option<Self> = serde_json::from_slice(&text).ok();
-        let is_same =
-            |done: &Self| done.transform == transform && done.maker.as_ref() == Some(maker);
+        let is_same = |done: &Self| done.transform == transform && done.maker == *maker;
         known.filter(is_same).unwrap_or_else(|| Self {
             transform: transform.to_owned(),
-            maker: Some(maker.clone()),
-            until,
+            maker: maker.clone(),
             fragments: BTreeSet::new(),
         })
     }
@@ -178,7 +174,7 @@ pub(crate) fn run(table: &TableInner, transform: &str) -> Result<BackfillReport>
     let Some(mut backfill) = Backfill::new(context, transform, progress.to)? else {
         return Ok(BackfillReport::default());
     };
-    let mut done = Done::read(&context.directory, transform, &backfill.maker, progress.to);
+    let mut done = Done::read(&context.directory, transform, &backfill.maker);
     let options = context.lake.clone();
     let mut lake = context
         .executor
@@ -315,19 +311,11 @@ impl<'a> Backfill<'a> {
         let fields = fields.collect::<std::result::Result<Vec<Field>, _>>();
         let made_schema: SchemaRef =
             Arc::new(Schema::new(fields.map_err(Error::arrow("find columns"))?));
-        let (sender, mut receiver) = mpsc::channel(BATCHES_IN_FLIGHT);
-        let batches = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
-        let writing = lake.write_columns(fragment, &self.columns, batches);
-        let writing = self.context.executor.start(writing);
-        let made = self.make(rows, &made_schema, &mut |batch| {
-            sender.blocking_send(Ok(batch)).is_ok()
-        });
-        if let Err(error) = &made {
-            let reason = error.to_string();
-            let _ = sender.blocking_send(Err(Error::Tiering { reason }));
-        }
-        drop(sender);
-        let written = writing.wait()?;
+        let columns = self.columns.clone();
+        let write = |batches| lake.write_columns(fragment, &columns, batches);
+        let (made, written) = piped(&self.context.executor, write, |sink| {
+            self.make(rows, &made_schema, sink)
+        })?;
         made?;
         let written = written?;
 

@@ -490,13 +490,8 @@ impl Table {
     /// fails in a transform whose `on_error` is `fail`. What was retried before the error stays so.
     /// [`Error::Unavailable`] when the store is closed or open read-only.
     pub fn retry_dead_letters(&self, filter: &DeadLetterFilter) -> Result<RetryReport> {
-        match self.scheduler {
-            Some(_) => dead_letters::retry(&self.inner, filter),
-            None => Err(Error::Unavailable {
-                action: "retry dead letters",
-                state: "open read-only",
-            }),
-        }
+        self.check_writable("retry dead letters")?;
+        dead_letters::retry(&self.inner, filter)
     }
 
     /// Drops dead letters for good; how many. [`TableStatus::dropped`] counts them. It survives a crash once this
@@ -507,13 +502,8 @@ impl Table {
     /// [`Error::Lake`] and [`Error::LakeMismatch`] when the lake or the dataset of dead letters cannot be read or written,
     /// [`Error::Unavailable`] when the store is closed or open read-only.
     pub fn drop_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64> {
-        match self.scheduler {
-            Some(_) => dead_letters::drop_those(&self.inner, filter),
-            None => Err(Error::Unavailable {
-                action: "drop dead letters",
-                state: "open read-only",
-            }),
-        }
+        self.check_writable("drop dead letters")?;
+        dead_letters::drop_those(&self.inner, filter)
     }
 
     /// Computes what a transform of the table makes, for the rows of the lake that it did not make as it is now: those of
@@ -531,13 +521,8 @@ impl Table {
     /// [`Error::TransformFailed`] when its `on_error` is `fail`; [`Error::Lake`] when the lake cannot be read or written;
     /// [`Error::Unavailable`] when the store is closed or open read-only.
     pub fn backfill(&self, transform: &str) -> Result<BackfillReport> {
-        match self.scheduler {
-            Some(_) => backfill::run(&self.inner, transform),
-            None => Err(Error::Unavailable {
-                action: "backfill",
-                state: "open read-only",
-            }),
-        }
+        self.check_writable("backfill")?;
+        backfill::run(&self.inner, transform)
     }
 
     /// Which versions of which plugins made how many of the table's rows in the lake. While a backfill runs its rows count to

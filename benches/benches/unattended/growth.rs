@@ -14,9 +14,9 @@ use crate::{hurried, percentile, store};
 const ROUNDS: usize = 1000;
 const PLAIN_APPENDS: usize = 1000;
 /// From one round's begin to the next one's: twenty times as often as a freshness of one second asks for.
-const BETWEEN_ROUNDS: Duration = Duration::from_millis(50);
+pub(crate) const BETWEEN_ROUNDS: Duration = Duration::from_millis(50);
 
-fn small() -> RecordBatch {
+pub(crate) fn small() -> RecordBatch {
     readings(4096, 0)
 }
 

@@ -6,15 +6,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use alluvium::{IndexKind, Table, TableOptions};
-use alluvium_benches::readings;
 use plotters::prelude::*;
 
-use crate::growth::files_below;
+use crate::growth::{BETWEEN_ROUNDS, files_below, small};
 use crate::memory::status;
 use crate::{hurried, percentile, store};
 
 const ROUNDS: usize = 5000;
-const BETWEEN_ROUNDS: Duration = Duration::from_millis(50);
 /// Rounds of which one sample is taken.
 const WINDOW: usize = 50;
 /// How many samples are compared at each end; the first are of a lake that is still growing to its usual shape.
@@ -32,7 +30,7 @@ struct Curve {
 pub(crate) fn run() {
     let rounds = std::env::var("ALLUVIUM_SOAK_ROUNDS");
     let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
-    let batch = readings(4096, 0);
+    let batch = small();
     let (directory, store) = store();
     let options = TableOptions::new(batch.schema()).freshness(Duration::from_secs(3600));
     let table = store.create_table("t", hurried(options)).expect("a table");

@@ -1,6 +1,8 @@
 //! Rows on their way into a lake: written to its files while they are made, then committed.
 
 use arrow_array::RecordBatch;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
 use crate::catalog::PinnedTransform;
@@ -20,14 +22,33 @@ pub(crate) fn streamed<T>(
     mut lake: Lake,
     make: impl FnOnce(&mut dyn FnMut(RecordBatch) -> bool) -> Result<T>,
 ) -> Result<(Lake, T, Written)> {
-    let (sender, mut receiver) = mpsc::channel(BATCHES_IN_FLIGHT);
-    let writing = executor.start(async move {
-        let batches = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
+    let write = |batches| async move {
         let written = lake.write(batches).await;
         (lake, written)
-    });
+    };
+    let (made, (lake, written)) = piped(executor, write, |sink| {
+        let made = make(sink);
+        crash_point("round: rows made");
+        made
+    })?;
+    crash_point("round: rows written");
+    Ok((lake, made?, written?))
+}
+
+/// Runs a writer of a stream beside what makes it; gives how both ended.
+pub(crate) fn piped<T, W, F>(
+    executor: &Executor,
+    write: impl FnOnce(BoxStream<'static, Result<RecordBatch>>) -> F,
+    make: impl FnOnce(&mut dyn FnMut(RecordBatch) -> bool) -> Result<T>,
+) -> Result<(Result<T>, W)>
+where
+    W: Send + 'static,
+    F: Future<Output = W> + Send + 'static,
+{
+    let (sender, mut receiver) = mpsc::channel(BATCHES_IN_FLIGHT);
+    let batches = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
+    let writing = executor.start(write(batches.boxed()));
     let made = make(&mut |batch| sender.blocking_send(Ok(batch)).is_ok());
-    crash_point("round: rows made");
     if let Err(error) = &made {
         // The writer must not take a stream that broke off for one that ended.
         let broken = Error::Tiering {
@@ -36,9 +57,7 @@ pub(crate) fn streamed<T>(
         let _ = sender.blocking_send(Err(broken));
     }
     drop(sender);
-    let (lake, written) = writing.wait()?;
-    crash_point("round: rows written");
-    Ok((lake, made?, written?))
+    Ok((made, writing.wait()?))
 }
 
 /// Fails when a writer lost rows.

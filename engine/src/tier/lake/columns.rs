@@ -142,8 +142,7 @@ impl Lake {
             tokio::time::sleep(pause(attempt)).await;
         }
         self.discard_columns(written).await;
-        let error = conflict.unwrap_or_else(|| lance::Error::internal("no attempt was made"));
-        Err(self.error("commit to")(error))
+        Err(self.out_of_attempts(conflict))
     }
 
     async fn discard_columns(&self, written: WrittenColumns) {

@@ -18,9 +18,8 @@ use crate::{Error, Result};
 /// Where Arrow keeps the name of an extension type, and Lance's name for blobs.
 const EXTENSION: &str = "ARROW:extension:name";
 const BLOB: &str = "lance.blob.v2";
-/// The two children of a blob as it is written.
+/// The child of a blob that has its bytes.
 const DATA: &str = "data";
-const URI: &str = "uri";
 /// The versions of Lance's file format that have no blobs of that kind.
 const VERSIONS_WITHOUT_BLOBS: [&str; 2] = ["2.0", "2.1"];
 const VERSIONS_WITH_BLOBS: [&str; 2] = ["2.2", "2.3"];
@@ -185,7 +184,6 @@ fn wrap(blob: &Field, column: &ArrayRef) -> Result<ArrayRef> {
         DATA => Arc::clone(&data),
         _ => new_null_array(part.data_type(), data.len()),
     });
-    debug_assert!(parts.iter().any(|part| part.name() == URI));
     let nulls = data.logical_nulls();
     let made = StructArray::try_new(parts.clone(), parts_of.collect(), nulls);
     Ok(Arc::new(made.map_err(failed())?))

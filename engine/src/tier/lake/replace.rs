@@ -41,8 +41,7 @@ impl Lake {
             }
             tokio::time::sleep(pause(attempt)).await;
         }
-        let error = conflict.unwrap_or_else(|| lance::Error::internal("no attempt was made"));
-        Err(self.error("commit to")(error))
+        Err(self.out_of_attempts(conflict))
     }
 
     /// The transaction that replaces rows of the version that this handle reads.

@@ -199,8 +199,13 @@ impl Lake {
             tokio::time::sleep(pause(attempt)).await;
         }
         self.discard(written).await;
+        Err(self.out_of_attempts(conflict))
+    }
+
+    /// What is told when other writers were faster each time.
+    pub(super) fn out_of_attempts(&self, conflict: Option<lance::Error>) -> Error {
         let error = conflict.unwrap_or_else(|| lance::Error::internal("no attempt was made"));
-        Err(self.error("commit to")(error))
+        self.error("commit to")(error)
     }
 
     /// Commits on top of the version that this handle reads, and on no other.

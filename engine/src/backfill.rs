@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -19,7 +19,7 @@ use arrow_select::interleave::interleave;
 use arrow_select::take::take;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{PinnedTransform, replace_file};
+use crate::catalog::{PinnedTransform, remove_file, replace_file};
 use crate::error::{Error, Result};
 use crate::executor::Items;
 use crate::table::TableInner;
@@ -47,81 +47,6 @@ pub struct BackfillReport {
     pub kept: u64,
     /// Why it failed on the first of those, if it did.
     pub first_failure: Option<String>,
-}
-
-/// How many rows of the lake a version of a plugin made.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct MadeBy {
-    /// The transform's name. `None`: rows that no transform made, or of before that was noted.
-    pub transform: Option<String>,
-    /// The plugin that it ran.
-    pub plugin: String,
-    /// The version that the plugin says it has.
-    pub version: Option<String>,
-    /// SHA-256 of the plugin, in lower-case hex.
-    pub sha256: String,
-    /// Rows of the lake.
-    pub rows: u64,
-    /// Their share of the table's rows in the lake, from 0 to 1.
-    pub share: f64,
-}
-
-/// How many rows of the lake each version of each transform made.
-pub(crate) fn made_by(table: &TableInner) -> Result<Vec<MadeBy>> {
-    let context = &table.tierer.context;
-    let (progress, _) = table.tierer.progress()?;
-    let options = context.lake.clone();
-    let bucket = context.settings.bucket;
-    let ranges = context.history.read()?.ranges(progress.to);
-    let counted = context.executor.run(async move {
-        let mut counted = Vec::new();
-        let Some(lake) = Lake::open(&options).await? else {
-            return Ok::<_, Error>(counted);
-        };
-        for (range, makers) in ranges {
-            counted.push((lake.count_rows_of(bucket, range).await?, makers));
-        }
-        Ok(counted)
-    })??;
-    let all = counted.iter().map(|(rows, _)| rows).sum::<u64>().max(1) as f64;
-    let mut found: Vec<MadeBy> = Vec::new();
-    for (rows, makers) in counted.iter().filter(|(rows, _)| *rows > 0) {
-        let mut of = makers
-            .iter()
-            .map(|(name, m)| made(Some(name), Some(m)))
-            .collect::<Vec<_>>();
-        if of.is_empty() {
-            of.push(made(None, None));
-        }
-        for mut entry in of {
-            let same = |known: &&mut MadeBy| {
-                (&known.transform, &known.sha256) == (&entry.transform, &entry.sha256)
-            };
-            match found.iter_mut().find(same) {
-                Some(known) => known.rows += rows,
-                None => {
-                    entry.rows = *rows;
-                    found.push(entry);
-                }
-            }
-        }
-    }
-    for entry in &mut found {
-        entry.share = entry.rows as f64 / all;
-    }
-    Ok(found)
-}
-
-fn made(name: Option<&String>, maker: Option<&Maker>) -> MadeBy {
-    MadeBy {
-        transform: name.cloned(),
-        plugin: maker.map(|m| m.plugin.clone()).unwrap_or_default(),
-        version: maker.and_then(|m| m.version.clone()),
-        sha256: maker.map(|m| m.sha256.clone()).unwrap_or_default(),
-        rows: 0,
-        share: 0.0,
-    }
 }
 
 /// Which fragments an interrupted backfill had done.
@@ -203,13 +128,7 @@ pub(crate) fn run(table: &TableInner, transform: &str) -> Result<BackfillReport>
             history.replace(range, transform, &backfill.maker);
         }
     })?;
-    let path: PathBuf = context.directory.join(FILE_NAME);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::io("remove", &path)(error));
-        }
-        _ => {}
-    }
+    remove_file(&context.directory.join(FILE_NAME))?;
     Ok(backfill.report)
 }
 

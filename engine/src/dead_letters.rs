@@ -20,7 +20,7 @@ use crate::tier::dead_letters::log::{self, Letters, TRANSFORM_COLUMN, letter_sch
 use crate::tier::dead_letters::resolution::Resolution;
 use crate::tier::dead_letters::resolve::Attempt;
 use crate::tier::dead_letters::{STEP, start_of};
-use crate::tier::lake::{BUCKET_COLUMN, Lake, OFFSET_COLUMN, Progress};
+use crate::tier::lake::{BUCKET_COLUMN, Lake, OFFSET_COLUMN, Progress, rows_with};
 use crate::tier::tierer::Open;
 
 /// Which dead letters are meant; all of them by default.
@@ -62,12 +62,10 @@ impl DeadLetterFilter {
 
     /// The filter as a condition on the rows of the dataset.
     fn condition(&self, bucket: i32) -> String {
-        let mut condition = format!("{BUCKET_COLUMN} = {bucket}");
-        if let Some(Range { start, end }) = &self.offsets {
-            let end = i64::try_from(*end).unwrap_or(i64::MAX);
-            let start = i64::try_from(*start).unwrap_or(i64::MAX);
-            condition += &format!(" AND {OFFSET_COLUMN} >= {start} AND {OFFSET_COLUMN} < {end}");
-        }
+        let mut condition = match &self.offsets {
+            Some(offsets) => rows_with(bucket, offsets),
+            None => format!("{BUCKET_COLUMN} = {bucket}"),
+        };
         if let Some(transform) = &self.transform {
             let name = transform.replace('\'', "''");
             condition += &format!(" AND {TRANSFORM_COLUMN} = '{name}'");

@@ -98,6 +98,8 @@ mod indices;
 #[cfg(feature = "lake")]
 mod lock;
 #[cfg(feature = "lake")]
+mod made_by;
+#[cfg(feature = "lake")]
 mod maintenance;
 #[cfg(feature = "lake")]
 mod options;
@@ -131,11 +133,13 @@ pub use alteration::Alteration;
 #[cfg(feature = "lake")]
 pub use appender::{Appender, AppenderOptions};
 #[cfg(feature = "lake")]
-pub use backfill::{BackfillReport, MadeBy};
+pub use backfill::BackfillReport;
 #[cfg(feature = "lake")]
 pub use dead_letters::{DeadLetterFilter, DeadLetterRows, RetryReport};
 #[cfg(feature = "lake")]
 pub use index::{IndexKind, IndexStatus};
+#[cfg(feature = "lake")]
+pub use made_by::MadeBy;
 #[cfg(feature = "lake")]
 pub use maintenance::Maintenance;
 #[cfg(feature = "lake")]

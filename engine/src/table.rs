@@ -10,12 +10,13 @@ use arrow_schema::SchemaRef;
 use uuid::Uuid;
 
 use crate::alteration::Alteration;
-use crate::backfill::{self, BackfillReport, MadeBy};
+use crate::backfill::{self, BackfillReport};
 use crate::catalog::FIRST_SCHEMA_ID;
 use crate::dead_letters::{self, DeadLetterFilter, DeadLetterRows, RetryReport};
 use crate::error::{Error, Result};
 use crate::index::{IndexKind, IndexSpec};
 use crate::log::{Log, LogKind, LogOptions, LogRows, Source};
+use crate::made_by::{self, MadeBy};
 use crate::metrics::LogSnapshot;
 use crate::options::Settings;
 use crate::pipeline::Pipeline;
@@ -532,7 +533,7 @@ impl Table {
     ///
     /// [`Error::Lake`] when the lake cannot be read.
     pub fn made_by(&self) -> Result<Vec<MadeBy>> {
-        backfill::made_by(&self.inner)
+        made_by::of(&self.inner)
     }
 
     /// The `k` rows of the lake whose `column` is nearest to a vector or a text, nearest first, with a

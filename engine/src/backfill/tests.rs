@@ -7,7 +7,7 @@ use lance::Dataset;
 use super::*;
 use crate::pipeline::tests::{Fixture, assert_sound, column, rows, some};
 use crate::transform::guests::{ERR, guest, on_value, origin, record_guest};
-use crate::{IndexKind, OnError, Store, StoreOptions, Table, TableOptions, TransformSpec};
+use crate::{IndexKind, MadeBy, OnError, Store, StoreOptions, Table, TableOptions, TransformSpec};
 
 /// A guest that adds to each value.
 fn adds(number: i32) -> Vec<u8> {

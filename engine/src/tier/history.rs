@@ -5,8 +5,6 @@
 //! count to the span that their offset is in, though newer transforms may have made them.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -14,7 +12,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::catalog::{PinnedTransform, replace_file};
+use crate::catalog::{PinnedTransform, read_json, replace_file};
 use crate::error::{Error, Result};
 
 const FILE_NAME: &str = "made.json";
@@ -152,16 +150,7 @@ impl HistoryFile {
 
     /// The history as it is; empty when nothing was noted.
     pub(crate) fn read(&self) -> Result<History> {
-        let text = match fs::read(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(History::default()),
-            Err(error) => return Err(Error::io("read", &self.path)(error)),
-        };
-        serde_json::from_slice(&text).map_err(|error| Error::Corrupt {
-            path: self.path.clone(),
-            position: 0,
-            reason: error.to_string(),
-        })
+        Ok(read_json(&self.path)?.unwrap_or_default())
     }
 
     /// Changes the history; it survives power loss once this returned.

@@ -161,28 +161,22 @@ impl ChainPlan {
                 .collect();
             stages.push(stage);
         }
-        let made = output
-            .fields()
-            .iter()
-            .zip(&origins)
-            .filter(|(_, origin)| matches!(origin, Origin::Stage(_)));
-        let made: Fields = made.map(|(field, _)| field.clone()).collect();
+        let stage_of = |origin: &Origin| match origin {
+            Origin::Stage(number) => Some(*number),
+            Origin::Table(_) => None,
+        };
+        let made = origins.iter().enumerate();
+        let made = made.filter_map(|(column, origin)| Some((column, stage_of(origin)?)));
+        let (made_columns, makers): (Vec<usize>, Vec<usize>) = made.unzip();
+        let made = made_columns.iter().filter_map(|i| output.fields().get(*i));
+        let made: Fields = made.cloned().collect();
         Ok(Self {
             inner: Arc::new(PlanInner {
                 input: schema,
                 output,
                 made: Arc::new(Schema::new(made)),
-                made_columns: (0..)
-                    .zip(&origins)
-                    .filter_map(|(i, origin)| matches!(origin, Origin::Stage(_)).then_some(i))
-                    .collect(),
-                makers: origins
-                    .iter()
-                    .filter_map(|origin| match origin {
-                        Origin::Stage(number) => Some(*number),
-                        Origin::Table(_) => None,
-                    })
-                    .collect(),
+                made_columns,
+                makers,
                 read_columns,
                 stages: stages.iter().map(|stage| stage.plan.clone()).collect(),
                 // The first who runs it need not open them again.

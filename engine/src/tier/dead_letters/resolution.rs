@@ -1,13 +1,11 @@
 //! What is about to become of dead letters, kept beside the table while the lake and the dataset of dead letters do not
 //! agree about it: `dead.json`. Two datasets have no common commit; this file tells after a crash which of them is ahead.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::replace_file;
+use crate::catalog::{read_json, remove_file, replace_file};
 use crate::error::{Error, Result};
 use crate::log::sync_directory;
 use crate::tier::lake::Progress;
@@ -28,18 +26,7 @@ pub(crate) struct Resolution {
 impl Resolution {
     /// The one that was begun and not brought to its end, if any.
     pub(crate) fn read(directory: &Path) -> Result<Option<Self>> {
-        let path = directory.join(FILE_NAME);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("read", &path)(error)),
-        };
-        let read = serde_json::from_slice(&text);
-        read.map(Some).map_err(|error| Error::Corrupt {
-            path,
-            position: 0,
-            reason: error.to_string(),
-        })
+        read_json(&directory.join(FILE_NAME))
     }
 
     /// Whether one was begun.
@@ -57,13 +44,8 @@ impl Resolution {
 
     /// Forgets it, as both datasets agree.
     pub(super) fn remove(directory: &Path) -> Result<()> {
-        let path = directory.join(FILE_NAME);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(Error::io("remove", &path)(error))
-            }
-            _ => sync_directory(directory),
-        }
+        remove_file(&directory.join(FILE_NAME))?;
+        sync_directory(directory)
     }
 
     /// Whether the lake has committed it, by the lake's progress.

@@ -20,7 +20,7 @@ use crate::executor::Items;
 use crate::pipeline::runner::nothing_made;
 use crate::shape::Shape;
 use crate::tier::context::TierContext;
-use crate::tier::lake::{BUCKET_COLUMN, Lake, OFFSET_COLUMN, Progress, Round, Written};
+use crate::tier::lake::{Lake, OFFSET_COLUMN, Progress, Round, Written, rows_with};
 use crate::tier::round::{SourceRows, lake_rows};
 use crate::tier::writing::{check_written, commit, records_of, streamed};
 use crate::transform::{ChainPlan, MadeRows, TransformPool};
@@ -76,9 +76,7 @@ impl DeadLetters {
             return Ok(offsets);
         };
         let bucket = context.settings.bucket;
-        let condition = format!(
-            "{BUCKET_COLUMN} = {bucket} AND {OFFSET_COLUMN} >= {first} AND {OFFSET_COLUMN} <= {last}"
-        );
+        let condition = rows_with(bucket, &(*first..last.saturating_add(1)));
         let wanted: HashSet<u64> = offsets.iter().copied().collect();
         let there = offsets_in(context, lake, condition, |o| wanted.contains(&o))?;
         let (known, others): (Vec<u64>, Vec<u64>) =

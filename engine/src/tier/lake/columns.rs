@@ -150,20 +150,6 @@ impl Lake {
         garbage.files.push(written.group.1);
         self.discard_fragments(&[garbage]).await;
     }
-
-    /// The rows of a bucket with offsets in a range.
-    pub(crate) async fn count_rows_of(
-        &self,
-        bucket: i32,
-        range: std::ops::Range<u64>,
-    ) -> Result<u64> {
-        let (bucket_is, offset) = (super::BUCKET_COLUMN, super::OFFSET_COLUMN);
-        let bound = |offset: u64| i64::try_from(offset).unwrap_or(i64::MAX);
-        let (from, to) = (bound(range.start), bound(range.end));
-        let filter = format!("{bucket_is} = {bucket} AND {offset} >= {from} AND {offset} < {to}");
-        let rows = self.dataset.count_rows(Some(filter)).await;
-        Ok(rows.map_err(self.error("count the rows of"))? as u64)
-    }
 }
 
 impl WrittenColumns {

@@ -49,7 +49,9 @@ pub(crate) use layout::Layout;
 use only::OnlyAt;
 use options::Place;
 pub(crate) use options::{CredentialProvider, LakeOptions, is_secret_in_clear};
-pub(crate) use progress::{BUCKET_COLUMN, OFFSET_COLUMN, Progress, Round, TransformRecord};
+pub(crate) use progress::{
+    BUCKET_COLUMN, OFFSET_COLUMN, Progress, Round, TransformRecord, rows_with,
+};
 use progress::{Found, Known};
 pub(crate) use round::{Outcome, Written};
 pub(crate) use told::Told;
@@ -227,9 +229,16 @@ impl Lake {
 
     /// Whether there are rows of this bucket, whosever they are.
     pub(crate) async fn has_rows_of(&self, bucket: i32) -> Result<bool> {
-        let filter = format!("{BUCKET_COLUMN} = {bucket}");
-        let rows = self.dataset.count_rows(Some(filter)).await;
-        Ok(rows.map_err(self.error("count the rows of"))? > 0)
+        let rows = self
+            .count_rows(format!("{BUCKET_COLUMN} = {bucket}"))
+            .await?;
+        Ok(rows > 0)
+    }
+
+    /// How many rows meet a condition.
+    pub(crate) async fn count_rows(&self, condition: String) -> Result<u64> {
+        let rows = self.dataset.count_rows(Some(condition)).await;
+        Ok(rows.map_err(self.error("count the rows of"))? as u64)
     }
 
     /// Opens the lake or creates it; refuses one whose columns don't take this schema's rows, and shows the difference.

@@ -5,6 +5,7 @@
 //! when somebody else cleaned up, the rows themselves decide.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -30,6 +31,13 @@ pub(super) const TRANSFORMS: &str = "alluvium.transforms";
 pub(crate) const BUCKET_COLUMN: &str = "__bucket";
 /// The column of a row's number in its table's log.
 pub(crate) const OFFSET_COLUMN: &str = "__offset";
+
+/// The condition of the rows of a bucket with offsets in a range.
+pub(crate) fn rows_with(bucket: i32, offsets: &Range<u64>) -> String {
+    let bound = |offset: u64| i64::try_from(offset).unwrap_or(i64::MAX);
+    let (from, to) = (bound(offsets.start), bound(offsets.end));
+    format!("{BUCKET_COLUMN} = {bucket} AND {OFFSET_COLUMN} >= {from} AND {OFFSET_COLUMN} < {to}")
+}
 
 /// What of a table's log is in the lake, since its first round. All zero when nothing was committed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

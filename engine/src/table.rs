@@ -309,12 +309,12 @@ impl Table {
     }
 
     /// Tiers everything that was appended before, and returns once it is in the lake: one past the last
-    /// offset that is.
+    /// offset that is. Dead letters that could not be settled in their dataset before are tried once more.
     ///
     /// # Errors
     ///
     /// [`Error::Tiering`] with the reason when a round fails. The log keeps the rows, and tiering goes on
-    /// trying in the background. Dead letters that cannot be settled in their dataset are no error here:
+    /// trying in the background. Dead letters that cannot be settled are no error here:
     /// [`TableStatus::dead_letters_error`] tells.
     pub fn flush_to_lake(&self) -> Result<u64> {
         self.start_flush()?.wait()

@@ -313,14 +313,24 @@ impl Pass {
         Ok(Some((Lakes { rows, dead_letters }, self.status)))
     }
 
+    /// Merges what there was when it began, level by level. What rounds add meanwhile may wait for the next pass: if they are
+    /// as fast as merging is, indices and cleanup must have their turn still.
     async fn compact(&mut self, lake: &mut Lake) -> Result<()> {
         let policy = &self.context.settings.maintenance;
+        lake.refresh().await?;
+        let (fragments, ..) = lake.size();
+        // Each level has half as many fragments as the one below, or fewer.
+        let mut budget = fragments.saturating_mul(2);
         loop {
             match lake.compact_step(policy).await? {
                 Compacted::Nothing => return Ok(()),
                 Compacted::Merged(fragments) => {
                     self.status.compactions += 1;
                     self.status.fragments_merged += fragments as u64;
+                    budget = budget.saturating_sub(fragments as u64);
+                    if budget == 0 {
+                        return Ok(());
+                    }
                 }
                 Compacted::Conflict => {
                     self.status.conflicts += 1;

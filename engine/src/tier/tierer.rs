@@ -70,8 +70,16 @@ struct State {
     /// Dead letters that are not in their dataset wait to be settled. Rounds do not wait for it.
     is_unsettled: bool,
     settling: Backoff,
+    /// Somebody waits for it to be tried.
+    is_settling_wanted: bool,
     is_running: bool,
     is_closed: bool,
+}
+
+impl State {
+    fn is_done(&self, wanted: &Wanted) -> bool {
+        self.is_current && self.report.tiered >= wanted.offset && !self.is_settling_wanted
+    }
 }
 
 impl Tierer {
@@ -130,6 +138,7 @@ impl Tierer {
         let is_wanted = |offset| offset > state.report.tiered || !state.is_current;
         let wanted = state.wanted.is_some_and(is_wanted);
         let unsettled = state.is_unsettled && state.settling.is_over();
+        let wanted = wanted || (unsettled && state.is_settling_wanted);
         let due = wanted || (in_background && (unsettled || self.is_due(raw, &state)));
         state.is_running = due;
         due
@@ -204,16 +213,16 @@ impl Tierer {
         state.wanted = state.wanted.max(Some(offset));
         state.backoff.hurry();
         state.settling.hurry();
+        state.is_settling_wanted |= state.is_unsettled;
         Wanted {
             offset,
             failures_before: state.failures_total + u64::from(state.is_running),
         }
     }
 
-    /// Whether what was wanted is tiered.
+    /// Whether what was wanted is tiered, and dead letters that waited to be settled were tried.
     pub(crate) fn is_done(&self, wanted: &Wanted) -> bool {
-        let state = self.state.lock();
-        state.is_current && state.report.tiered >= wanted.offset
+        self.state.lock().is_done(wanted)
     }
 
     /// Waits for what was wanted: until it is tiered, or a round that began afterwards failed. `None` when it was not by
@@ -221,7 +230,7 @@ impl Tierer {
     pub(crate) fn wait(&self, wanted: &Wanted, until: Option<Instant>) -> Result<Option<u64>> {
         let mut state = self.state.lock();
         loop {
-            if state.is_current && state.report.tiered >= wanted.offset {
+            if state.is_done(wanted) {
                 return Ok(Some(state.report.tiered));
             }
             if state.failures_total > wanted.failures_before {
@@ -298,6 +307,7 @@ impl Tierer {
         }
         let settled = open.dead.settle(&self.context, &open.progress);
         let mut state = self.state.lock();
+        state.is_settling_wanted = false;
         match settled {
             Ok(()) => {
                 state.is_unsettled = false;

@@ -137,7 +137,8 @@ pub(super) async fn sync_directories(directories: Vec<PathBuf>) -> Result<()> {
 #[derive(Debug)]
 pub(super) struct LocalCommit {
     root: PathBuf,
-    /// What the newest version that was committed or read here is made of.
+    /// What the newest version that was committed here is made of. Nothing at first: a version that was found may be of a
+    /// writer that syncs nothing, and what ours removes later may be what it was made from.
     synced: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
@@ -147,11 +148,6 @@ impl LocalCommit {
             root,
             synced: Arc::default(),
         }
-    }
-
-    /// Takes a version's files for synced: whoever committed it has done so before.
-    pub(super) fn trust(&self, fragments: &[Fragment], indices: &[IndexMetadata]) {
-        *self.synced.lock() = named(fragments, indices).collect();
     }
 }
 

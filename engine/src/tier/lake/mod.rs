@@ -32,7 +32,6 @@ use lance::Dataset;
 use lance::dataset::CommitBuilder;
 use lance::dataset::builder::DatasetBuilder;
 use lance::dataset::transaction::{Operation, Transaction};
-use lance::index::DatasetIndexExt;
 use lance::session::Session;
 use lance_io::object_store::{ObjectStoreParams, StorageOptionsAccessor};
 use lance_table::io::commit::{CommitHandler, commit_handler_from_url};
@@ -87,8 +86,6 @@ struct Access {
     place: Place,
     params: ObjectStoreParams,
     handler: Arc<dyn CommitHandler>,
-    /// The same, of a lake on a local file system.
-    local: Option<Arc<LocalCommit>>,
     session: Arc<Session>,
     layout: Layout,
 }
@@ -103,9 +100,8 @@ impl Access {
             object_store_wrapper: tests::faulty::wrapper_of(&place.address),
             ..ObjectStoreParams::default()
         };
-        let local = place.root.clone().map(LocalCommit::new).map(Arc::new);
-        let handler: Arc<dyn CommitHandler> = match &local {
-            Some(local) => local.clone(),
+        let handler: Arc<dyn CommitHandler> = match &place.root {
+            Some(root) => Arc::new(LocalCommit::new(root.clone())),
             None => {
                 let handler = commit_handler_from_url(&place.address, &Some(params.clone())).await;
                 handler.map_err(error("open", &place))?
@@ -120,7 +116,6 @@ impl Access {
             place,
             params,
             handler,
-            local,
             session,
             layout: options.layout.clone(),
         })
@@ -134,16 +129,7 @@ impl Access {
             .load();
         let opened = in_time(opened).await;
         match opened {
-            Ok(dataset) => {
-                if let Some(local) = &self.local {
-                    let indices = dataset.load_indices().await;
-                    local.trust(
-                        dataset.fragments(),
-                        &indices.map_err(error("open", &self.place))?,
-                    );
-                }
-                Ok(Some(self.lake(dataset)))
-            }
+            Ok(dataset) => Ok(Some(self.lake(dataset))),
             Err(error) if is_absent(&error) => Ok(None),
             Err(cause) => Err(error("open", &self.place)(cause)),
         }

@@ -31,6 +31,21 @@ fn what_is_settled_twice_over_a_crash_is_there_once() {
 }
 
 #[test]
+fn a_flush_that_has_nothing_to_tier_tries_what_could_not_be_settled() {
+    let fixture = Fixture::new();
+    let (_store, table) = fixture.create(vec![picky(&fixture)]);
+    end_at(&table, Some(Moment::Settled));
+    let _ = table.append(&rows(0..20)).unwrap();
+    table.flush_to_lake().unwrap();
+    assert_eq!(table.flush_to_lake().unwrap(), 20, "it does not wait");
+    assert!(table.status().unwrap().dead_letters_error.is_some());
+    end_at(&table, None);
+    table.flush_to_lake().unwrap();
+    assert_eq!(table.status().unwrap().dead_letters_error, None);
+    assert_sound(&table);
+}
+
+#[test]
 fn a_retry_that_crashes_anywhere_neither_doubles_nor_loses_a_row() {
     for moment in [Moment::Begun, Moment::Committed, Moment::Gone] {
         let fixture = Fixture::new();

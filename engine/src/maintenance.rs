@@ -45,7 +45,33 @@ impl Default for Maintenance {
     }
 }
 
+/// Fragments that are not full from which on merging does not wait for its time, and rounds wait a little for it.
+const CROWDED: usize = 256;
+/// How much longer rounds wait for each one more, and at most.
+const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
 impl Maintenance {
+    /// Whether a lake with so many fragments that are not full is merged without delay.
+    pub(crate) fn is_crowded(&self, unmerged: usize) -> bool {
+        self.in_background && unmerged >= CROWDED
+    }
+
+    /// Whether a fragment is large enough to stay as it is.
+    pub(crate) fn is_full(&self, bytes: u64, rows: u64) -> bool {
+        bytes >= self.fragment_bytes || rows >= self.fragment_rows
+    }
+
+    /// How long a round should wait so that merging keeps up, as log-structured stores slow their writers down: each commit
+    /// names all fragments, so what falls behind falls behind ever faster.
+    pub(crate) fn pause(&self, unmerged: usize) -> Duration {
+        let beyond = match self.is_crowded(unmerged) {
+            true => u32::try_from(unmerged - CROWDED).unwrap_or(u32::MAX),
+            false => 0,
+        };
+        PAUSE.saturating_mul(beyond).min(PAUSE_MAX)
+    }
+
     /// Whether all of this is done without being asked. Of the engines that tier into one dataset one is enough; more do
     /// no harm. Without, [`Table::maintain`](crate::Table::maintain) does it. Default: true.
     pub fn in_background(mut self, in_background: bool) -> Self {
@@ -129,5 +155,20 @@ impl Maintenance {
             );
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_wait_for_merging_only_where_it_falls_behind_and_never_for_long() {
+        let policy = Maintenance::default();
+        assert_eq!(policy.pause(CROWDED), Duration::ZERO);
+        assert_eq!(policy.pause(CROWDED + 100), Duration::from_millis(200));
+        assert_eq!(policy.pause(usize::MAX), Duration::from_secs(1));
+        let nobody_merges = policy.in_background(false);
+        assert_eq!(nobody_merges.pause(1000), Duration::ZERO);
     }
 }

@@ -67,6 +67,20 @@ fn small_fragments_are_merged_without_being_asked() {
 }
 
 #[test]
+fn a_crowd_of_small_fragments_is_merged_before_its_time() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path().join("s")).unwrap();
+    let policy = Maintenance::default().every(Duration::from_secs(3600));
+    let table = store.create_table("t", options(policy)).unwrap();
+    append_rounds(&table, 0..400);
+    until("merged", || {
+        table.status().unwrap().maintenance.fragments_merged >= 200
+    });
+    assert_healthy(&table);
+    store.close().unwrap();
+}
+
+#[test]
 fn what_maintain_did_is_in_the_status_also_of_a_reader_and_the_table_goes_on() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("s");

@@ -38,8 +38,10 @@ struct State {
     /// How many spares were taken.
     taken: u64,
     is_wanted: bool,
-    /// Why the thread could not make a spare.
-    failure: Option<Error>,
+    /// How often the thread began to make a spare.
+    attempts: u64,
+    /// Why it could not, and the how manieth time that was.
+    failure: Option<(u64, Error)>,
     /// Whether another file would exceed what the log may take.
     is_full: bool,
     stop: bool,
@@ -116,8 +118,8 @@ impl Pool {
     ) -> Result<()> {
         let shelf = &self.shelf;
         let is_standard = capacity <= shelf.options.segment_bytes;
-        // What went wrong before this caller came says nothing about now.
-        shelf.state.lock().failure = None;
+        // What was begun before this caller came says nothing about now when it goes wrong.
+        let begun = shelf.state.lock().attempts;
         loop {
             check()?;
             if is_standard {
@@ -128,7 +130,9 @@ impl Pool {
             if has_one || state.stop || state.taken != taken {
                 return Ok(());
             }
-            if let Some(failure) = state.failure.take() {
+            if let Some((attempt, failure)) = state.failure.take()
+                && attempt > begun
+            {
                 return Err(failure);
             }
             if !is_standard && shelf.has_room(&state, capacity) {
@@ -214,7 +218,7 @@ impl Pool {
                 let directory = &self.shelf.options.directory;
                 let error = Error::io("start the thread that makes segments of", directory)(source);
                 let mut state = self.shelf.state.lock();
-                state.failure = Some(error);
+                state.failure = Some((u64::MAX, error));
                 state.is_wanted = false;
                 self.shelf.changed.notify_all();
             }
@@ -254,9 +258,11 @@ impl Shelf {
                 continue;
             }
             state.is_wanted = false;
+            state.attempts += 1;
+            let attempt = state.attempts;
             let (after, made) = self.add(state, capacity);
             state = after;
-            state.failure = made.err();
+            state.failure = made.err().map(|error| (attempt, error));
             self.changed.notify_all();
         }
     }

@@ -144,15 +144,15 @@ impl Maintainer {
     }
 
     /// Whether a pass should begin now; claims it, so that the caller must run it. `version` is the lake's newest, as far
-    /// as the rounds of this engine know.
-    pub(crate) fn claim(&self, context: &TierContext, version: Option<u64>) -> bool {
+    /// as the rounds of this engine know; `hurries` when more waits to be merged than should.
+    pub(crate) fn claim(&self, context: &TierContext, version: Option<u64>, hurries: bool) -> bool {
         let policy = &context.settings.maintenance;
         let mut state = self.state.lock();
         let since = |at: Option<Instant>| at.map_or(Duration::MAX, |at| at.elapsed());
         let looked = since(state.looked_at);
         // Versions grow old, and others commit, without a round of ours.
         let is_due = looked >= CLEAN_BETWEEN.1.max(policy.every)
-            || (looked >= policy.every && version != state.seen);
+            || ((hurries || looked >= policy.every) && version != state.seen);
         let is_free = !state.is_running && state.backoff.is_over() && !*self.stop.borrow();
         let is_claimed = policy.in_background && version.is_some() && is_due && is_free;
         state.is_running |= is_claimed;

@@ -137,7 +137,8 @@ impl Work {
         }
         let context = &table.tierer.context;
         let version = table.tierer.report().lake_version;
-        let is_begun = table.maintainer.claim(context, version) && {
+        let hurries = table.tierer.is_crowded();
+        let is_begun = table.maintainer.claim(context, version, hurries) && {
             let (work, runner) = (Arc::clone(self), Arc::clone(table));
             let spawned = std::thread::Builder::new()
                 .name(format!("maintain-{}", table.name))

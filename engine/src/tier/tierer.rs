@@ -72,6 +72,9 @@ struct State {
     settling: Backoff,
     /// Somebody waits for it to be tried.
     is_settling_wanted: bool,
+    /// Fragments that are not merged yet, and when the next round may begin for them.
+    unmerged: usize,
+    pause_until: Option<Instant>,
     is_running: bool,
     is_closed: bool,
 }
@@ -105,6 +108,12 @@ impl Tierer {
         self.state.lock().report.clone()
     }
 
+    /// Whether fragments should be merged without delay.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let unmerged = self.state.lock().unmerged;
+        self.context.settings.maintenance.is_crowded(unmerged)
+    }
+
     /// Where tiering stands, asking the lake when no round has told yet.
     pub(crate) fn progress(&self) -> Result<(Progress, Option<u64>)> {
         {
@@ -132,7 +141,8 @@ impl Tierer {
     /// Whether a round should begin now; claims it, so that the caller must run it.
     pub(crate) fn claim(&self, raw: &Log, in_background: bool) -> bool {
         let mut state = self.state.lock();
-        if state.is_running || state.is_closed || !state.backoff.is_over() {
+        let is_paused = in_background && state.pause_until.is_some_and(|at| at > Instant::now());
+        if state.is_running || state.is_closed || is_paused || !state.backoff.is_over() {
             return false;
         }
         let is_wanted = |offset| offset > state.report.tiered || !state.is_current;
@@ -475,6 +485,8 @@ impl Tierer {
     }
 
     fn note(&self, open: &Open) {
+        let policy = &self.context.settings.maintenance;
+        let unmerged = open.lake.unmerged(policy);
         let mut state = self.state.lock();
         let report = TierReport {
             tiered: open.progress.to,
@@ -488,6 +500,8 @@ impl Tierer {
         };
         self.context.write_report(&report);
         state.report = report;
+        state.unmerged = unmerged;
+        state.pause_until = Some(Instant::now() + policy.pause(unmerged));
         state.is_current = true;
         state.backoff.succeeded();
         drop(state);

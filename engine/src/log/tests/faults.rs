@@ -190,7 +190,8 @@ fn of_four_producers_with_one_that_fails_none_hangs_and_none_loses_what_was_ackn
             let ends = threads.into_iter().map(|t| t.join().unwrap());
             ends.max().unwrap()
         });
-        assert!(is_poisoned(&failing.append().unwrap_err()));
+        let error = failing.append().unwrap_err();
+        assert!(is_poisoned(&error), "{op:?} {fault:?}: {error:?}");
         assert!(acknowledged > 0);
         let found = failing.reopened().len() as u64;
         assert!(found >= acknowledged && found.is_multiple_of(100));

@@ -105,6 +105,16 @@ impl Lake {
         }
     }
 
+    /// How many fragments of the version that this handle reads are not full.
+    pub(crate) fn unmerged(&self, policy: &Maintenance) -> usize {
+        let fragments = self.dataset.fragments().iter();
+        let is_full = |fragment: &&Fragment| {
+            let rows = fragment.physical_rows.unwrap_or_default() as u64;
+            policy.is_full(bytes_of(fragment), rows)
+        };
+        fragments.filter(|fragment| !is_full(fragment)).count()
+    }
+
     /// The fragments' sizes, in their order.
     async fn sizes(&self) -> Result<Vec<Size>> {
         let indices = self.dataset.load_indices().await;
@@ -178,8 +188,7 @@ fn next_run(sizes: &[Size], policy: &Maintenance) -> Option<Range<usize>> {
 
 /// Maximal runs of neighbours that are not full, and that the same indices have.
 fn runs(sizes: &[Size], policy: &Maintenance) -> Vec<Range<usize>> {
-    let is_full =
-        |size: &Size| size.bytes >= policy.fragment_bytes || size.rows >= policy.fragment_rows;
+    let is_full = |size: &Size| policy.is_full(size.bytes, size.rows);
     let mut runs: Vec<Range<usize>> = Vec::new();
     let mut before: Option<Size> = None;
     for (index, size) in sizes.iter().enumerate() {

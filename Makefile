@@ -52,13 +52,14 @@ demo: build
 # The command is built by `cargo test` too, with the features of the whole workspace: one build of Lance, not two.
 test: plugins setup-python
 	cargo test --locked --workspace --exclude alluvium-benches
+	cargo test --locked --workspace --exclude alluvium-benches --lib -- --ignored on_s3
 	cargo test --locked --manifest-path plugins/Cargo.toml --target-dir $(NATIVE)
 	scripts/test-plugins
 
-soak: setup
+soak: setup-python
 	ALLUVIUM_SOAK=1 scripts/limited $(SOAK_LIMIT) cargo test --locked -p alluvium --no-default-features --lib log:: -- --nocapture
 	ALLUVIUM_SOAK=1 ALLUVIUM_SCHEDULES=$${ALLUVIUM_SCHEDULES:-5000} scripts/limited $(SOAK_LIMIT) $(MAKE) model
-	ALLUVIUM_SOAK=1 scripts/limited $(SOAK_LIMIT) cargo test --locked -p alluvium --lib storms -- --nocapture
+	ALLUVIUM_SOAK=1 scripts/limited $(SOAK_LIMIT) cargo test --locked -p alluvium --lib storms -- --nocapture --include-ignored
 	ALLUVIUM_BENCH_LANE=soak scripts/limited $(SOAK_LIMIT) cargo bench --locked -p alluvium-benches --features peers --bench unattended
 
 # A target directory of its own, as everything is compiled with the flag.

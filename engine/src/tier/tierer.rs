@@ -29,7 +29,7 @@ const PAGE_BYTES: u64 = 8 << 20;
 const UPLOAD_BYTES: u64 = 50 << 20;
 
 /// At most this many bytes of log become one commit, so that a backlog is settled in steps.
-const ROUND_BYTES_MAX: u64 = 1 << 30;
+const ROUND_BYTES_MAX: u64 = 512 << 20;
 
 /// Settles a table's rows in its lake, a round at a time.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! What cleanup would take from the history, kept: how far each table and bucket was when old versions were removed.
 //!
 //! It lies in the dataset's config, which every later version carries: `alluvium.progress.<table id>.<bucket>` is a JSON
-//! object of the version that it was taken at and the [`Progress`] there.
+//! object of the version that it was taken at, the [`Progress`] there, and the transaction that recorded it: a round whose reply
+//! was lost is recognized though its version is gone.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,11 +19,13 @@ use crate::Result;
 const PREFIX: &str = "alluvium.progress.";
 
 /// How far a table's bucket was as of a version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
     pub(super) version: u64,
     #[serde(flatten)]
     pub(super) progress: Progress,
+    #[serde(default)]
+    transaction: Option<String>,
 }
 
 impl Checkpoint {
@@ -35,7 +38,7 @@ impl Checkpoint {
     pub(super) fn found(&self) -> Found {
         Found {
             progress: self.progress,
-            transaction: None,
+            transaction: self.transaction.clone(),
         }
     }
 }
@@ -57,8 +60,12 @@ impl Lake {
         let newest = newest(&self.dataset).await;
         let version = self.version();
         let entries = newest.map_err(self.error("read the progress from"))?;
-        let entries = entries.into_iter().map(|((table, bucket), progress)| {
-            let text = serde_json::to_string(&Checkpoint { version, progress });
+        let entries = entries.into_iter().map(|((table, bucket), found)| {
+            let text = serde_json::to_string(&Checkpoint {
+                version,
+                progress: found.progress,
+                transaction: found.transaction,
+            });
             (key(table, bucket), text.unwrap_or_default())
         });
         let entries: Vec<_> = entries.collect();
@@ -74,7 +81,7 @@ impl Lake {
 }
 
 /// How far every table and bucket is that the history, or an earlier checkpoint, knows.
-async fn newest(dataset: &Dataset) -> Result<HashMap<(Uuid, i32), Progress>, lance::Error> {
+async fn newest(dataset: &Dataset) -> Result<HashMap<(Uuid, i32), Found>, lance::Error> {
     let mut all = HashMap::new();
     let mut version = dataset.version_id();
     let keys = || dataset.config().keys().filter_map(|key| parse_key(key));
@@ -92,7 +99,7 @@ async fn newest(dataset: &Dataset) -> Result<HashMap<(Uuid, i32), Progress>, lan
             continue;
         };
         if let Some((table, bucket, found)) = recorded(&transaction)? {
-            all.entry((table, bucket)).or_insert(found.progress);
+            all.entry((table, bucket)).or_insert(found);
         }
         match step(&transaction.operation, version) {
             Step::To(before) => version = before,
@@ -102,7 +109,7 @@ async fn newest(dataset: &Dataset) -> Result<HashMap<(Uuid, i32), Progress>, lan
     for (table, bucket) in keys() {
         if let Entry::Vacant(unknown) = all.entry((table, bucket)) {
             let found = find(dataset, table, bucket, None).await?;
-            unknown.insert(found.progress);
+            unknown.insert(found);
         }
     }
     Ok(all)

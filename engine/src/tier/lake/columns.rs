@@ -41,7 +41,7 @@ pub(crate) struct WrittenColumns {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Replaced {
     Committed,
-    /// Another writer rewrote the fragment; what was written is gone.
+    /// Another writer rewrote the fragment.
     Conflict,
 }
 
@@ -124,10 +124,14 @@ impl Lake {
     ) -> Result<Replaced> {
         let transaction = written.transaction(transform, makers);
         let mut conflict = None;
+        let mut is_unnamed = true;
         for attempt in 0..ATTEMPTS {
             self.refresh().await?;
+            if written.is_in(self.dataset.fragments()) {
+                return Ok(Replaced::Committed);
+            }
             if !written.fits(self.dataset.fragments()) {
-                self.discard_columns(written).await;
+                self.discard_columns_if(is_unnamed, written).await;
                 return Ok(Replaced::Conflict);
             }
             match self.publish(&transaction).await {
@@ -139,13 +143,17 @@ impl Lake {
                 // The reply may be what was lost: the file stays for cleanup.
                 Err(error) => return Err(self.error("commit to")(error)),
             }
+            is_unnamed &= self.is_conflict_certain();
             tokio::time::sleep(pause(attempt)).await;
         }
-        self.discard_columns(written).await;
+        self.discard_columns_if(is_unnamed, written).await;
         Err(self.out_of_attempts(conflict))
     }
 
-    async fn discard_columns(&self, written: WrittenColumns) {
+    async fn discard_columns_if(&self, is_unnamed: bool, written: WrittenColumns) {
+        if !is_unnamed {
+            return;
+        }
         let mut garbage = Fragment::new(written.fragment);
         garbage.files.push(written.group.1);
         self.discard_fragments(&[garbage]).await;
@@ -153,6 +161,12 @@ impl Lake {
 }
 
 impl WrittenColumns {
+    /// Whether the fragment has these columns: a commit of which that was not known.
+    fn is_in(&self, fragments: &[Fragment]) -> bool {
+        let mut files = fragments.iter().flat_map(|fragment| &fragment.files);
+        files.any(|file| file.path == self.group.1.path)
+    }
+
     /// Whether the fragment is there as it was read, but for rows that were deleted since.
     fn fits(&self, fragments: &[Fragment]) -> bool {
         let mut there = fragments.iter().filter(|f| f.id == self.fragment);

@@ -97,7 +97,9 @@ impl Lake {
                 Ok(Compacted::Merged(count))
             }
             Err(error) if is_conflict(&error) => {
-                self.discard_fragments(&fresh).await;
+                if self.is_conflict_certain() {
+                    self.discard_fragments(&fresh).await;
+                }
                 Ok(Compacted::Conflict)
             }
             // The reply may be what was lost: the files stay for cleanup.

@@ -56,8 +56,8 @@ pub(crate) use round::{Outcome, Written};
 pub(crate) use told::Told;
 
 /// How much of a lake's indices and metadata is kept in memory: Lance's own defaults are 6 GiB and 1 GiB.
-const INDEX_CACHE_BYTES: usize = 256 << 20;
-const METADATA_CACHE_BYTES: usize = 64 << 20;
+const INDEX_CACHE_BYTES: usize = 32 << 20;
+const METADATA_CACHE_BYTES: usize = 16 << 20;
 
 /// How long a store may take to tell a lake's newest version.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);

@@ -170,6 +170,7 @@ impl Lake {
     pub(crate) async fn commit(&mut self, written: Written, round: &Round) -> Result<Outcome> {
         let mut transaction = written.transaction(round);
         let mut conflict = None;
+        let mut is_unnamed = true;
         for attempt in 0..ATTEMPTS {
             self.refresh().await?;
             // The version that the rows were written at may be gone; up to this one the whole history is searched below.
@@ -178,11 +179,11 @@ impl Lake {
                 Ok(Standing::Open) => {}
                 Ok(Standing::Ours(progress)) => return Ok(Outcome::Committed(progress)),
                 Ok(Standing::Theirs(progress)) => {
-                    self.discard(written).await;
+                    self.discard_if(is_unnamed, written).await;
                     return Ok(Outcome::AlreadyCommitted(progress));
                 }
                 Err(error @ Error::LakeMismatch { .. }) => {
-                    self.discard(written).await;
+                    self.discard_if(is_unnamed, written).await;
                     return Err(error);
                 }
                 Err(error) => return Err(error),
@@ -190,16 +191,26 @@ impl Lake {
             match self.publish(&transaction).await {
                 Ok(()) => return Ok(Outcome::Committed(round.after)),
                 Err(error) if is_conflict(&error) => conflict = Some(error),
-                Err(error) => {
-                    return self
-                        .after_failure(error, written, round, &transaction)
-                        .await;
-                }
+                Err(error) => return self.after_failure(error, round, &transaction).await,
             }
+            is_unnamed &= self.is_conflict_certain();
             tokio::time::sleep(pause(attempt)).await;
         }
-        self.discard(written).await;
+        self.discard_if(is_unnamed, written).await;
         Err(self.out_of_attempts(conflict))
+    }
+
+    async fn discard_if(&self, is_unnamed: bool, written: Written) {
+        if is_unnamed {
+            self.discard(written).await;
+        }
+    }
+
+    /// Whether a conflict tells that a commit is not there. The client of an object store that lost a reply and asked again
+    /// finds its own commit in its way; and once the version of that is cleaned up nobody can tell. Its files must stay then:
+    /// if no version names them they are garbage for the lake's cleanup.
+    pub(super) fn is_conflict_certain(&self) -> bool {
+        self.place.root.is_some()
     }
 
     /// What is told when other writers were faster each time.
@@ -248,11 +259,11 @@ impl Lake {
         files.any(|file| file.fields.iter().any(|id| *id >= 0 && !known.contains(id)))
     }
 
-    /// A commit failed, or its reply was lost: only the lake can tell which.
+    /// A commit failed, or its reply was lost: only the lake can tell which. If it cannot, or the offsets are there and not
+    /// known to be ours, the files stay: the request may have landed, or land yet.
     pub(super) async fn after_failure(
         &mut self,
         error: lance::Error,
-        written: Written,
         round: &Round,
         transaction: &Transaction,
     ) -> Result<Outcome> {
@@ -262,12 +273,7 @@ impl Lake {
         }
         match self.standing(round, &transaction.uuid).await {
             Ok(Standing::Ours(progress)) => Ok(Outcome::Committed(progress)),
-            Ok(Standing::Theirs(_)) => {
-                self.discard(written).await;
-                Err(failure)
-            }
-            // The request may still be under way, and land: its files stay for the lake's cleanup.
-            Ok(Standing::Open) | Err(_) => Err(failure),
+            _ => Err(failure),
         }
     }
 

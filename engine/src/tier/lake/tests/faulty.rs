@@ -12,13 +12,16 @@ use object_store::list::PaginatedListStore;
 use object_store::path::Path as ObjectPath;
 use object_store::{
     CopyOptions, Error as StoreError, GetOptions, GetResult, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    RenameOptions, Result as StoreResult, UploadPart,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, RenameOptions, Result as StoreResult, UploadPart,
 };
 use parking_lot::Mutex;
 
 /// How many operations are refused, at most, after a commit whose reply was lost.
 const OUTAGE_MAX: u64 = 12;
+
+/// How much later a commit is there that the client gave up on.
+const LATE: Duration = Duration::from_millis(15);
 
 /// The stores of lakes below a directory, by that directory.
 static WRAPPERS: Mutex<Vec<(String, Arc<Faults>)>> = Mutex::new(Vec::new());
@@ -53,6 +56,8 @@ enum Fate {
     Lost,
     /// It is done, and the client, which tried again after a lost reply, found its own work.
     Repeated,
+    /// The client gave up on it, and it is done later all the same, if it creates something.
+    Late,
     Slow,
 }
 
@@ -105,10 +110,11 @@ impl Faults {
             return Fate::Fine;
         }
         self.injected.fetch_add(1, Ordering::Relaxed);
-        match self.random() % 4 {
+        match self.random() % 5 {
             0 => Fate::Refused,
             1 => Fate::Lost,
             2 => Fate::Repeated,
+            3 => Fate::Late,
             _ => Fate::Slow,
         }
     }
@@ -155,7 +161,7 @@ fn unavailable<T>() -> StoreResult<T> {
 /// Runs an operation to its fate.
 async fn run<T>(fate: Fate, operation: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
     match fate {
-        Fate::Refused => return unavailable(),
+        Fate::Refused | Fate::Late => return unavailable(),
         Fate::Slow => tokio::time::sleep(Duration::from_millis(20)).await,
         _ => {}
     }
@@ -177,6 +183,14 @@ impl ObjectStore for FaultyStore {
         // A commit is one.
         let creates = matches!(options.mode, PutMode::Create);
         let fate = self.faults.fate_at(if creates { 6 } else { 1 });
+        if creates && fate == Fate::Late {
+            let (original, location) = (Arc::clone(&self.original), location.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(LATE).await;
+                let _ = original.put_opts(&location, payload, options).await;
+            });
+            return unavailable();
+        }
         let put = self.original.put_opts(location, payload, options);
         if creates && fate == Fate::Lost {
             put.await?;
@@ -217,14 +231,17 @@ impl ObjectStore for FaultyStore {
         &self,
         locations: BoxStream<'static, StoreResult<ObjectPath>>,
     ) -> BoxStream<'static, StoreResult<ObjectPath>> {
-        let faults = Arc::clone(&self.faults);
-        let deleted = self.original.delete_stream(locations);
-        deleted
-            .map(move |done| match faults.fate() {
-                Fate::Refused | Fate::Lost | Fate::Repeated => unavailable(),
-                _ => done,
-            })
-            .boxed()
+        let (original, faults) = (Arc::clone(&self.original), Arc::clone(&self.faults));
+        let deleted = locations.then(move |location| {
+            let (original, fate) = (Arc::clone(&original), faults.fate());
+            async move {
+                let location = location?;
+                run(fate, original.delete(&location))
+                    .await
+                    .map(|()| location)
+            }
+        });
+        deleted.boxed()
     }
 
     fn list(&self, prefix: Option<&ObjectPath>) -> BoxStream<'static, StoreResult<ObjectMeta>> {

@@ -19,6 +19,10 @@ use crate::maintenance::Maintenance;
 /// What was synced below the directories that tests watch.
 static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
 
+/// Of so many syncs one is the last before power is lost; and how often it is lost between two rounds.
+const IMAGES_EVERY: u64 = 4;
+const IMAGES_BETWEEN: usize = 3;
+
 /// Which syncs are not made.
 type Forgets = fn(&Path) -> bool;
 
@@ -31,6 +35,16 @@ struct Watched {
     forgets: Forgets,
     files: HashMap<Identity, Vec<u8>>,
     directories: HashMap<PathBuf, HashMap<String, Identity>>,
+    /// Rounds that were acknowledged.
+    rounds: u64,
+    random: u64,
+    images: Vec<Image>,
+}
+
+/// What a loss of power left.
+struct Image {
+    directory: tempfile::TempDir,
+    rounds: u64,
 }
 
 /// Notes that a file or a directory was synced.
@@ -47,6 +61,10 @@ pub(in crate::tier::lake) fn synced(path: &Path) {
         } else {
             let content = fs::read(path).unwrap_or_default();
             watched.files.insert(identity(&about), content);
+        }
+        // Power may be lost at any time: now and then just after this.
+        if next(&mut watched.random).is_multiple_of(IMAGES_EVERY) {
+            watched.lose_power();
         }
     }
 }
@@ -70,15 +88,19 @@ fn watch(root: &Path, forgets: Forgets) {
         forgets,
         files: HashMap::new(),
         directories: HashMap::new(),
+        rounds: 0,
+        random: 1,
+        images: Vec::new(),
     });
 }
 
-/// Makes the image of a watched directory that a loss of power leaves, one of many.
-fn image(root: &Path, into: &Path, seed: u64) {
-    let all = WATCHED.lock();
-    let watched = all.iter().find(|watched| watched.root == root).unwrap();
-    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    watched.restore(root, into, &mut random);
+/// Notes that so many rounds were acknowledged, and loses power a few times; what that and losses before left.
+fn images_after(root: &Path, rounds: u64) -> Vec<Image> {
+    let mut all = WATCHED.lock();
+    let watched = all.iter_mut().find(|watched| watched.root == root).unwrap();
+    watched.rounds = rounds;
+    (0..IMAGES_BETWEEN).for_each(|_| watched.lose_power());
+    std::mem::take(&mut watched.images)
 }
 
 fn next(random: &mut u64) -> u64 {
@@ -90,6 +112,17 @@ fn next(random: &mut u64) -> u64 {
 }
 
 impl Watched {
+    /// Makes an image that a loss of power leaves, one of many.
+    fn lose_power(&mut self) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut random = next(&mut self.random);
+        self.restore(&self.root, directory.path(), &mut random);
+        self.images.push(Image {
+            directory,
+            rounds: self.rounds,
+        });
+    }
+
     fn restore(&self, from: &Path, into: &Path, random: &mut u64) {
         fs::create_dir_all(into).unwrap();
         let synced = self.directories.get(from).cloned().unwrap_or_default();
@@ -138,6 +171,9 @@ async fn found(image: &Path) -> std::result::Result<Vec<i64>, String> {
     let offsets = batch[OFFSET_COLUMN].as_primitive::<Int64Type>();
     let mut offsets = offsets.values().to_vec();
     offsets.sort_unstable();
+    if offsets.is_empty() {
+        return Ok(offsets);
+    }
     // By the index, where there is one.
     let mut scan = lake.dataset().scan();
     scan.filter("name = '0/5'").map_err(|e| e.to_string())?;
@@ -146,6 +182,26 @@ async fn found(image: &Path) -> std::result::Result<Vec<i64>, String> {
         return Err(format!("{} rows by their name", by_name.num_rows()));
     }
     Ok(offsets)
+}
+
+/// What an image lacks of the rounds that were acknowledged before; the one under way may be there as a whole.
+async fn loss(image: &Image) -> Option<String> {
+    // Lance may panic over a manifest that is cut, which is a loss too.
+    let path = image.directory.path().join("t.lance");
+    let found = tokio::spawn(async move { found(&path).await }).await;
+    let found = found.unwrap_or_else(|panic| Err(panic.to_string()));
+    let rounds = image.rounds;
+    match found {
+        Ok(offsets) => {
+            let is_whole = offsets == (0..offsets.len() as i64).collect::<Vec<_>>();
+            let whole = [rounds, rounds + 1].map(|rounds| rounds as usize * 10);
+            let is_there = is_whole && whole.contains(&offsets.len());
+            (!is_there).then(|| format!("{} of {rounds} rounds' rows", offsets.len()))
+        }
+        // The first version need not be there yet.
+        Err(_) if rounds == 0 => None,
+        Err(error) => Some(error),
+    }
 }
 
 async fn merge_elsewhere(root: &Path) {
@@ -173,7 +229,7 @@ async fn losses(forgets: Forgets) -> Vec<String> {
         kind: IndexKind::BTree,
         build_at: 1,
     };
-    let (mut lost, mut seed) = (Vec::new(), 0);
+    let mut lost = Vec::new();
     for round in 0..14_u64 {
         append(&mut lake, table, 0, round * 10, round * 10 + 10)
             .await
@@ -190,23 +246,8 @@ async fn losses(forgets: Forgets) -> Vec<String> {
         if round % 3 == 2 {
             lake.clean(&policy).await.unwrap();
         }
-        for _ in 0..4 {
-            seed += 1;
-            let images = tempfile::tempdir().unwrap();
-            image(folder.path(), images.path(), seed);
-            let expected: Vec<i64> = (0..round as i64 * 10 + 10).collect();
-            // Lance may panic over a manifest that is cut, which is a loss too.
-            let path = images.path().join("t.lance");
-            let found = tokio::spawn(async move { found(&path).await }).await;
-            match found.unwrap_or_else(|panic| Err(panic.to_string())) {
-                Ok(offsets) if offsets == expected => {}
-                Ok(offsets) => lost.push(format!(
-                    "seed {seed}: {} of {}",
-                    offsets.len(),
-                    expected.len()
-                )),
-                Err(error) => lost.push(format!("seed {seed}: {error}")),
-            }
+        for image in images_after(folder.path(), round + 1) {
+            lost.extend(loss(&image).await);
         }
     }
     WATCHED

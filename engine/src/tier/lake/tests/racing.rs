@@ -180,7 +180,7 @@ async fn a_commit_whose_reply_was_lost_is_recognized() {
     lake.publish(&transaction).await.unwrap();
     let lost = lance::Error::timeout("the reply was lost".to_owned());
     let outcome = lake
-        .after_failure(lost, written, &round, &transaction)
+        .after_failure(lost, &round, &transaction)
         .await
         .unwrap();
     assert_eq!(outcome, Outcome::Committed(round.after));
@@ -195,7 +195,7 @@ async fn a_commit_whose_reply_was_lost_is_recognized() {
     let transaction = written.transaction(&round);
     let down = lance::Error::timeout("it is down".to_owned());
     let error = lake
-        .after_failure(down, written, &round, &transaction)
+        .after_failure(down, &round, &transaction)
         .await
         .unwrap_err();
     assert!(
@@ -209,6 +209,31 @@ async fn a_commit_whose_reply_was_lost_is_recognized() {
         "{error}"
     );
     assert_eq!(data_files(folder.path()), 2);
+}
+
+#[tokio::test]
+async fn a_commit_whose_reply_was_lost_is_recognized_also_when_its_version_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lake = Lake::create(&at(folder.path()), &columns()).await.unwrap();
+    let mut other = Lake::open(&at(folder.path())).await.unwrap().unwrap();
+    let (table, other_table) = (Uuid::new_v4(), Uuid::new_v4());
+    let round = plain(table, 0, 0, 10);
+    let written = lake
+        .write(stream::iter([Ok(rows(0, 0, 10))]))
+        .await
+        .unwrap();
+    let transaction = written.transaction(&round);
+    lake.publish(&transaction).await.unwrap();
+    append(&mut other, other_table, 1, 0, 10).await.unwrap();
+    let policy = crate::Maintenance::default()
+        .keep_versions(1)
+        .keep_versions_for(Duration::ZERO);
+    assert!(other.clean(&policy).await.unwrap().versions > 0);
+    let mut late = Lake::open(&at(folder.path())).await.unwrap().unwrap();
+    let lost = lance::Error::timeout("the reply was lost".to_owned());
+    let outcome = late.after_failure(lost, &round, &transaction).await;
+    assert_eq!(outcome.unwrap(), Outcome::Committed(round.after));
+    assert_eq!(offsets(&late, 0).await, (0..10).collect::<Vec<_>>());
 }
 
 #[tokio::test]

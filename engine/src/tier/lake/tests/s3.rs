@@ -1,27 +1,16 @@
-//! A lake on a real S3 server: `ALLUVIUM_TEST_S3=http://127.0.0.1:PORT cargo test -- --ignored s3`, with a bucket `lake`
-//! and the keys below.
+//! A lake on a real S3 server, which `make setup-python` installs: `make test` runs these.
 
 use std::time::{Duration, Instant};
 
+use alluvium_tests::{BUCKET, S3Server};
+
 use super::*;
 
-const KEY: &str = "testkey";
-const SECRET: &str = "testsecret1234";
-
-fn on(bucket: &str, secret: &str) -> LakeOptions {
-    let endpoint = std::env::var("ALLUVIUM_TEST_S3").unwrap();
-    let options = [
-        ("access_key_id", KEY),
-        ("secret_access_key", secret),
-        ("endpoint", &endpoint),
-        ("allow_http", "true"),
-        ("region", "us-east-1"),
-    ];
+fn on(server: &S3Server, bucket: &str) -> LakeOptions {
+    let options = server.options().into_iter();
     LakeOptions {
         uri: format!("s3://{bucket}/{}/events.lance/", Uuid::new_v4()),
-        storage_options: options
-            .map(|(key, value)| (key.into(), value.into()))
-            .into(),
+        storage_options: options.map(|(key, value)| (key.into(), value)).collect(),
         ..LakeOptions::default()
     }
 }
@@ -29,7 +18,8 @@ fn on(bucket: &str, secret: &str) -> LakeOptions {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs an S3 server"]
 async fn on_s3_rounds_of_racing_writers_are_there_once() {
-    let options = on("lake", SECRET);
+    let server = S3Server::start();
+    let options = on(&server, BUCKET);
     assert!(Lake::open(&options).await.unwrap().is_none());
     Lake::open_or_create(&options, &columns()).await.unwrap();
     let table = Uuid::new_v4();
@@ -55,22 +45,24 @@ async fn on_s3_rounds_of_racing_writers_are_there_once() {
 
 #[tokio::test]
 #[ignore = "needs an S3 server"]
-async fn on_s3_what_keeps_us_out_is_told_soon() {
+async fn what_keeps_us_out_of_s3_is_told_soon() {
+    let server = S3Server::start();
     // Accepts connections and never answers.
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", socket.local_addr().unwrap());
-    let elsewhere = |endpoint: &str| {
-        let mut options = on("lake", SECRET);
-        options
-            .storage_options
-            .insert("endpoint".into(), endpoint.into());
+    let with = |name: &str, value: &str| {
+        let mut options = on(&server, BUCKET);
+        options.storage_options.insert(name.into(), value.into());
         options
     };
     for (what, options) in [
-        ("a wrong secret", on("lake", "hunter2")),
-        ("a missing bucket", on("no-such-bucket", SECRET)),
-        ("a server that is down", elsewhere("http://127.0.0.1:1")),
-        ("a server that is silent", elsewhere(&silent)),
+        ("a wrong secret", with("secret_access_key", "hunter2")),
+        ("a missing bucket", on(&server, "no-such-bucket")),
+        (
+            "a server that is down",
+            with("endpoint", "http://127.0.0.1:1"),
+        ),
+        ("a server that is silent", with("endpoint", &silent)),
     ] {
         for create in [false, true] {
             let started = Instant::now();

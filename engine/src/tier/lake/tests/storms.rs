@@ -2,22 +2,30 @@
 //!
 //! `ALLUVIUM_SOAK=1` runs thousands of rounds.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::faulty::Faults;
 use crate::pipeline::tests::{assert_sound, rows};
 use crate::transform::guests::{record_guest, spec};
 use crate::{
-    IndexKind, Maintenance, OnError, Store, StoreOptions, Table, TableOptions, TransformSpec,
+    Error, IndexKind, Maintenance, OnError, Store, StoreOptions, Table, TableOptions,
+    TransformSpec, WhenFull,
 };
 
 const ROWS_A_ROUND: i32 = 5;
+/// How many parts a storm has, with a restart of the store between them.
+const RESTARTS: usize = 4;
 /// Operations of a thousand that fail: a commit takes some twenty.
 const RATE: u64 = 25;
+/// All of them.
+const ALWAYS: u64 = 1000;
+
+/// Longer than a commit may take on a busy machine, also one that the client gave up on.
+const ORPHANS_AFTER: Duration = Duration::from_secs(10);
 
 struct Storm {
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     store: Store,
     table: Table,
     faults: std::sync::Arc<Faults>,
@@ -25,34 +33,36 @@ struct Storm {
     failed: u64,
 }
 
+fn open(directory: &tempfile::TempDir) -> Store {
+    let options = StoreOptions::new().tiering(false);
+    options.open(directory.path().join("store")).unwrap()
+}
+
 impl Storm {
-    /// A table whose lake is on an object store of its own, with nothing that is kept for long.
+    /// A table whose lake is below an address, with nothing that is kept for long.
     fn new(
-        name: &str,
+        address: &str,
         seed: u64,
+        options: TableOptions,
         transforms: impl FnOnce(&std::path::Path) -> Vec<TransformSpec>,
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let bucket = format!("{name}-{seed}");
-        let faults = Faults::of(&format!("shared-memory://{bucket}/"), seed);
+        let faults = Faults::of(address, seed);
         let policy = Maintenance::default()
             .merge_at(4)
             .keep_versions(2)
             .keep_versions_for(Duration::ZERO)
-            .orphans_after(Duration::ZERO)
+            .orphans_after(ORPHANS_AFTER)
             .unindexed_rows(20);
-        let options = TableOptions::new(rows(0..1).schema())
-            .lake(format!("shared-memory://{bucket}/t.lance"))
+        let options = options
+            .lake(format!("{address}t.lance"))
             .transforms(transforms(directory.path()))
             .maintenance(policy);
-        let store = StoreOptions::new()
-            .tiering(false)
-            .open(directory.path().join("store"))
-            .unwrap();
+        let store = open(&directory);
         let table = store.create_table("t", options).unwrap();
         table.create_index("x", IndexKind::BTree).unwrap();
         Self {
-            _directory: directory,
+            directory,
             store,
             table,
             faults,
@@ -61,25 +71,62 @@ impl Storm {
         }
     }
 
+    /// The same with a lake of its own in memory.
+    fn in_memory(
+        name: &str,
+        seed: u64,
+        transforms: impl FnOnce(&std::path::Path) -> Vec<TransformSpec>,
+    ) -> Self {
+        let options = TableOptions::new(rows(0..1).schema());
+        let address = format!("shared-memory://{name}-{seed}/");
+        Self::new(&address, seed, options, transforms)
+    }
+
     fn round(&mut self) {
         let end = self.appended + ROWS_A_ROUND;
         let _ = self.table.append(&rows(self.appended..end)).unwrap();
         self.appended = end;
         self.failed += u64::from(self.table.flush_to_lake().is_err());
-        if self.appended % (4 * ROWS_A_ROUND) == 0 {
-            self.failed += u64::from(self.table.maintain().is_err());
+    }
+
+    /// Lets so many rounds go through the storm, with maintenance beside them and a restart now and then, and one more
+    /// afterwards.
+    fn pass(mut self, rounds: usize) -> Self {
+        self.faults.rate(RATE);
+        for part in 0..RESTARTS {
+            if part > 0 {
+                self = self.reopened();
+            }
+            let is_over = AtomicBool::new(false);
+            let table = self.table.clone();
+            std::thread::scope(|scope| {
+                let maintenance = scope.spawn(|| maintain_until(&table, &is_over));
+                (0..rounds / RESTARTS).for_each(|_| self.round());
+                is_over.store(true, Ordering::Relaxed);
+                self.failed += maintenance.join().unwrap();
+            });
+        }
+        self.calm();
+        self
+    }
+
+    fn reopened(self) -> Self {
+        self.store.close().unwrap();
+        let store = open(&self.directory);
+        let table = store.table("t").unwrap();
+        Self {
+            store,
+            table,
+            ..self
         }
     }
 
-    /// Lets so many rounds go through the storm, and one more afterwards.
-    fn pass(&mut self, rounds: usize) {
-        self.faults.rate(RATE);
-        for _ in 0..rounds {
-            self.round();
-        }
+    /// Ends the storm, and lets what it left be settled and cleaned up.
+    fn calm(&self) {
         self.faults.rate(0);
         self.table.flush_to_lake().unwrap();
         self.table.maintain().unwrap();
+        std::thread::sleep(ORPHANS_AFTER);
         self.table.maintain().unwrap();
     }
 
@@ -94,6 +141,14 @@ impl Storm {
         values.collect()
     }
 
+    fn assert_rows(&self, seed: u64) {
+        let all: Vec<i32> = (0..self.appended).collect();
+        assert_eq!(self.lake("true"), all, "seed {seed}");
+        let some = self.lake("x >= 100 AND x < 103");
+        assert_eq!(some, [100, 101, 102], "seed {seed}");
+        self.assert_healthy();
+    }
+
     fn assert_healthy(&self) {
         assert_sound(&self.table);
         let status = self.table.status().unwrap();
@@ -102,6 +157,15 @@ impl Storm {
         assert!(self.failed > 0, "nothing failed");
         assert!(self.faults.injected.load(Ordering::Relaxed) > self.failed);
     }
+}
+
+/// Maintains a table again and again; how often that failed.
+fn maintain_until(table: &Table, is_over: &AtomicBool) -> u64 {
+    let mut failed = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        failed += u64::from(table.maintain().is_err());
+    }
+    failed
 }
 
 /// How many seeds, and rounds of each.
@@ -116,24 +180,62 @@ fn size(seeds: u64, rounds: usize) -> (std::ops::Range<u64>, usize) {
 fn every_row_is_in_the_lake_once_whatever_the_store_did() {
     let (seeds, rounds) = size(2, 40);
     for seed in seeds {
-        let mut storm = Storm::new("rows", seed, |_| Vec::new());
-        storm.pass(rounds);
-        let all: Vec<i32> = (0..storm.appended).collect();
-        assert_eq!(storm.lake("true"), all, "seed {seed}");
-        assert_eq!(
-            storm.lake("x >= 100 AND x < 103"),
-            [100, 101, 102],
-            "seed {seed}"
-        );
-        storm.assert_healthy();
+        let storm = Storm::in_memory("rows", seed, |_| Vec::new()).pass(rounds);
+        storm.assert_rows(seed);
     }
+}
+
+#[test]
+#[ignore = "needs an S3 server"]
+fn on_s3_every_row_is_in_the_lake_once_whatever_is_injected() {
+    let server = alluvium_tests::S3Server::start();
+    let (seeds, rounds) = size(1, 40);
+    for seed in seeds {
+        let address = format!("s3://lake/storm-{}/", uuid::Uuid::new_v4());
+        let options = TableOptions::new(rows(0..1).schema()).secrets_in_clear(true);
+        let options = server
+            .options()
+            .into_iter()
+            .fold(options, |options, (key, value)| {
+                options.storage_option(key, value)
+            });
+        Storm::new(&address, seed, options, |_| Vec::new())
+            .pass(rounds)
+            .assert_rows(seed);
+    }
+}
+
+#[test]
+fn a_log_at_its_limit_while_the_lake_is_away_refuses_rows_and_goes_on_once_it_is_back() {
+    let options = TableOptions::new(rows(0..1).schema())
+        .segment_bytes(64 << 10)
+        .max_log_bytes(512 << 10)
+        .when_full(WhenFull::Fail);
+    let storm = Storm::new("shared-memory://away/", 0, options, |_| Vec::new());
+    storm.faults.rate(ALWAYS);
+    let mut appended = 0;
+    let full = loop {
+        match storm.table.append(&rows(appended..appended + 1000)) {
+            Ok(_) => appended += 1000,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, Error::LogFull { .. }), "{full}");
+    assert!(appended > 5000, "{appended}");
+    assert!(storm.table.flush_to_lake().is_err());
+    storm.faults.rate(0);
+    storm.table.flush_to_lake().unwrap();
+    let _ = storm.table.append(&rows(appended..appended + 1)).unwrap();
+    storm.table.flush_to_lake().unwrap();
+    assert_eq!(storm.lake("true"), (0..=appended).collect::<Vec<_>>());
+    assert_sound(&storm.table);
 }
 
 #[test]
 fn dead_letters_are_settled_once_whatever_the_store_did() {
     let (seeds, rounds) = size(1, 40);
     for seed in seeds {
-        let mut storm = Storm::new("letters", seed, |directory| {
+        let mut storm = Storm::in_memory("letters", seed, |directory| {
             let path = directory.join("picky.wasm");
             std::fs::write(&path, record_guest()).unwrap();
             let wired =
@@ -153,10 +255,7 @@ fn dead_letters_are_settled_once_whatever_the_store_did() {
             storm.failed += u64::from(storm.table.flush_to_lake().is_err());
             storm.failed += u64::from(storm.table.maintain().is_err());
         }
-        storm.faults.rate(0);
-        storm.table.flush_to_lake().unwrap();
-        storm.table.maintain().unwrap();
-        storm.table.maintain().unwrap();
+        storm.calm();
         let came: Vec<i32> = (0..rounds).flat_map(|_| [6, 14]).collect();
         assert_eq!(storm.lake("true"), came, "seed {seed}");
         let letters = storm

@@ -298,36 +298,16 @@ impl<'a> Backfill<'a> {
     ) -> Result<bool> {
         let mut parts = Vec::new();
         if let Some(pending) = pending {
-            self.parts(&inputs, 0, pending.wait(), &mut parts)?;
+            let mut keep = |part: Range<usize>, made| {
+                parts.push((part.start, made));
+                Ok(true)
+            };
+            self.pool
+                .wait_in_parts(&self.plan, &inputs, pending, &mut keep)?;
         }
         let columns = self.merged(&batch, &stale, &parts, schema)?;
         let rows = RecordBatch::try_new(Arc::clone(schema), columns);
         Ok(sink(rows.map_err(Error::arrow("join what was made"))?))
-    }
-
-    /// What was made of rows, in halves where it is too much at once, each with the row that it begins at.
-    fn parts(
-        &self,
-        rows: &RecordBatch,
-        from: usize,
-        made: Result<MadeRows>,
-        parts: &mut Vec<(usize, MadeRows)>,
-    ) -> Result<()> {
-        match made {
-            Err(Error::TransformOutput { .. }) if rows.num_rows() > 1 => {
-                let half = rows.num_rows() / 2;
-                for (at, count) in [(0, half), (half, rows.num_rows() - half)] {
-                    let part = rows.slice(at, count);
-                    let made = self.pool.submit(&self.plan, part.clone()).wait();
-                    self.parts(&part, from + at, made, parts)?;
-                }
-                Ok(())
-            }
-            made => {
-                parts.push((from, made?));
-                Ok(())
-            }
-        }
     }
 
     /// The rows of a batch that the transform is to make anew.

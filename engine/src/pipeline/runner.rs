@@ -1,6 +1,7 @@
 //! The thread of a table that has its rows transformed as they are committed, and stages what comes of them.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -337,47 +338,18 @@ impl Pipeline {
             current,
             pending,
         } = underway;
-        let first = piece.offsets.start;
-        let made = match pending {
-            Some(pending) => pending.wait(),
-            None => nothing_made(piece.rows.num_rows()),
+        let (rows, generation) = (&piece.rows, current.generation);
+        let mut stage = |part: Range<usize>, made| {
+            self.stage(log, &made, generation, part.len() as u64)?;
+            Ok(true)
         };
-        match (made, &current.plan) {
-            (Err(Error::TransformOutput { .. }), Some(plan)) if piece.rows.num_rows() > 1 => {
-                self.settle_in_halves(pool, log, (plan, current.generation), &piece)
-            }
-            (made, _) => {
-                let made = made.map_err(|error| at_offset(error, first))?;
-                let rows = piece.rows.num_rows() as u64;
-                self.stage(log, &made, current.generation, rows)
-            }
-        }
-    }
-
-    /// What is made of these rows is too much at once: one half after the other.
-    fn settle_in_halves(
-        &self,
-        pool: &TransformPool,
-        log: &StagedLog,
-        (plan, generation): (&ChainPlan, u16),
-        piece: &Piece,
-    ) -> Result<()> {
-        let (mut at, rows) = (0, piece.rows.num_rows());
-        let mut length = rows / 2;
-        while at < rows {
-            length = length.min(rows - at);
-            let part = piece.rows.slice(at, length);
-            let made = match pool.submit(plan, part).wait() {
-                Err(Error::TransformOutput { .. }) if length > 1 => {
-                    length /= 2;
-                    continue;
-                }
-                made => made.map_err(|e| at_offset(e, piece.offsets.start + at as u64))?,
-            };
-            self.stage(log, &made, generation, length as u64)?;
-            at += length;
-        }
-        Ok(())
+        let settled = match (pending, &current.plan) {
+            (Some(pending), Some(plan)) => pool.wait_in_parts(plan, rows, pending, &mut stage),
+            _ => nothing_made(rows.num_rows()).and_then(|made| stage(0..rows.num_rows(), made)),
+        };
+        settled
+            .map(drop)
+            .map_err(|error| at_offset(error, piece.offsets.start))
     }
 
     /// Adds to the staged log, as soon as there is room for it.

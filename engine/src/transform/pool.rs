@@ -1,6 +1,7 @@
 //! The threads that transforms run on.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
@@ -153,6 +154,54 @@ impl TransformPool {
             reply: receiver,
             _wanted: wanted,
         }
+    }
+}
+
+impl TransformPool {
+    /// Waits for what is made of a batch, and hands it to `take` with the rows that it is of: all of them, or, where that is
+    /// too much at once, part after part in their order. `take` says whether it wants more; the result is what it said last.
+    ///
+    /// # Errors
+    /// As [`Pending::wait`], the failed row being one of the whole batch; what `take` gives.
+    pub(crate) fn wait_in_parts(
+        &self,
+        plan: &ChainPlan,
+        batch: &RecordBatch,
+        pending: Pending,
+        take: &mut dyn FnMut(Range<usize>, MadeRows) -> Result<bool>,
+    ) -> Result<bool> {
+        let rows = batch.num_rows();
+        let (mut at, mut length, mut made) = (0, rows, pending.wait());
+        loop {
+            match made {
+                Err(Error::TransformOutput { .. }) if length > 1 => length /= 2,
+                made => {
+                    let wants_more = take(at..at + length, made.map_err(|e| behind(e, at))?)?;
+                    at += length;
+                    if at >= rows || !wants_more {
+                        return Ok(wants_more);
+                    }
+                }
+            }
+            length = length.min(rows - at);
+            made = self.submit(plan, batch.slice(at, length)).wait();
+        }
+    }
+}
+
+/// The same error of a batch in which so many rows come before.
+fn behind(error: Error, rows: usize) -> Error {
+    match error {
+        Error::TransformFailed {
+            transform,
+            row,
+            reason,
+        } => Error::TransformFailed {
+            transform,
+            row: row + rows as u64,
+            reason,
+        },
+        error => error,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Between the two commits [`Resolution`] keeps which letters they are, so that neither a crash nor a lost reply doubles a row.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -260,26 +261,22 @@ impl Attempt {
         Ok(fates)
     }
 
-    /// Hands what is made of rows to `take`, in halves where it is too much at once.
+    /// Hands what is made of rows to `take`, in parts where it is too much at once.
     fn transform(
         &self,
         tried: &Tried,
         take: &mut dyn FnMut(&Tried, MadeRows) -> Result<bool>,
     ) -> Result<bool> {
-        let rows = tried.rows.num_rows();
-        let made = match &self.plan {
-            Some(plan) => self.pool.submit(plan, tried.rows.clone()).wait(),
-            None => nothing_made(rows),
-        };
-        match made {
-            Err(Error::TransformOutput { .. }) if rows > 1 => {
-                let half = rows / 2;
-                Ok(self.transform(&tried.slice(0, half), take)?
-                    && self.transform(&tried.slice(half, rows - half), take)?)
+        let rows = &tried.rows;
+        let mut take = |part: Range<usize>, made| take(&tried.slice(part.start, part.len()), made);
+        let taken = match &self.plan {
+            Some(plan) => {
+                let pending = self.pool.submit(plan, rows.clone());
+                self.pool.wait_in_parts(plan, rows, pending, &mut take)
             }
-            Err(error) => Err(tried.at_offset(error)),
-            Ok(made) => take(tried, made),
-        }
+            None => nothing_made(rows.num_rows()).and_then(|made| take(0..rows.num_rows(), made)),
+        };
+        taken.map_err(|error| tried.at_offset(error))
     }
 }
 

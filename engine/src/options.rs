@@ -306,6 +306,10 @@ impl StoreOptions {
     /// About how many bytes the rounds of all tables may hold in memory together, whatever their backlogs: a round that
     /// does not fit waits for others to end. One round takes 8 MiB for each column of its lake and 20 MiB besides, 50 MiB
     /// more on an object store; one always runs. Default: 256 MiB.
+    ///
+    /// What the process's allocator keeps of freed buffers comes on top. The C library's keeps hundreds of megabytes after
+    /// a backlog of gigabytes; mimalloc, which the command uses, jemalloc, or `MALLOC_MMAP_THRESHOLD_=1048576` in the
+    /// environment give them back.
     pub fn tiering_memory(mut self, bytes: u64) -> Self {
         self.tiering_memory = bytes;
         self

@@ -28,10 +28,6 @@ use args::{Cli, Command};
 use clap::Parser as _;
 use failure::Failure;
 use tracing::level_filters::LevelFilter;
-
-/// The C library's allocator keeps large buffers that were freed: after a backlog of gigabytes hundreds of megabytes.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;

@@ -14,10 +14,6 @@ use std::time::Duration;
 use alluvium::{Maintenance, Store, StoreOptions, TableOptions};
 use tempfile::TempDir;
 
-/// That of the command.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A store with background work.
 fn store() -> (TempDir, Store) {
     let directory = TempDir::new().expect("a directory");

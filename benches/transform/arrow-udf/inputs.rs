@@ -6,8 +6,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, StringArray};
 
-/// Batches that a turn calls a function on.
-pub(crate) const BATCHES: usize = 64;
+/// Rows that a turn calls a function on.
+pub(crate) const ROWS_OF_A_TURN: usize = 64 << 10;
 const ROWS: i32 = 1024;
 
 /// A batch for `gcd` or for `domain`.

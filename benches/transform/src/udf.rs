@@ -7,28 +7,37 @@ use alluvium::transform::PluginHost;
 use criterion::Criterion;
 
 use crate::guests::{bound, chain, spec};
-use crate::inputs::{BATCHES, batch, check};
+use crate::inputs::{ROWS_OF_A_TURN, batch, check};
 use crate::peer::Peer;
 use crate::report::{Report, Side, by_turns};
 
 /// `ALLUVIUM_BENCH_ARROW_UDF` is where `arrow-udf/build` put what it built.
 pub(crate) fn measure(criterion: &mut Criterion, report: &mut Report) {
     let built = std::env::var_os("ALLUVIUM_BENCH_ARROW_UDF").map(PathBuf::from);
-    for (function, what) in [
+    for (function, rows, what) in [
         (
             "gcd",
+            1024,
             "the greatest common divisor of two int32, batches of 1024 rows, over arrow-udf's runtime",
         ),
+        ("gcd", 64, "the same, batches of 64 rows"),
+        ("gcd", 1, "the same, row by row"),
         (
             "domain",
-            "the domain of an address (utf8), over arrow-udf's runtime",
+            1024,
+            "the domain of an address (utf8), batches of 1024 rows, over arrow-udf's runtime",
         ),
+        ("domain", 64, "the same, batches of 64 rows"),
+        ("domain", 1, "the same, row by row"),
     ] {
         let ratio = built.as_ref().and_then(|built| {
             let mut command = Command::new(built.join("arrow-udf-peer"));
-            let peer = Peer::start(command.arg(built.join("theirs.wasm")).arg(function))?;
+            command
+                .arg(built.join("theirs.wasm"))
+                .args([function, &rows.to_string()]);
+            let peer = Peer::start(&mut command)?;
             let plugin = std::fs::read(built.join("ours.wasm")).ok()?;
-            Some(ratio(criterion, function, &plugin, peer))
+            Some(ratio(criterion, (function, rows), &plugin, peer))
         });
         let told = match ratio {
             Some((ratio, nanoseconds)) => {
@@ -41,15 +50,21 @@ pub(crate) fn measure(criterion: &mut Criterion, report: &mut Report) {
 }
 
 /// How many times as fast we are, and how long a row takes us in nanoseconds.
-fn ratio(criterion: &mut Criterion, function: &str, plugin: &[u8], mut peer: Peer) -> (f64, f64) {
+fn ratio(
+    criterion: &mut Criterion,
+    (function, rows): (&str, usize),
+    plugin: &[u8],
+    mut peer: Peer,
+) -> (f64, f64) {
     let host = PluginHost::new().expect("a host");
     let batch = batch(function);
     let mut ours = chain(bound(&host, plugin, spec("{}"), &[]), &host, batch.schema());
     let made = ours.apply(&batch).expect("transformed").batch;
     check(function, made.column_by_name("made").expect("made"));
+    let batch = batch.slice(0, rows);
     let mut sides = [
         Side::timed("plugin", || {
-            for _ in 0..BATCHES {
+            for _ in 0..ROWS_OF_A_TURN / rows {
                 std::hint::black_box(ours.apply(&batch).expect("transformed"));
             }
         }),
@@ -58,7 +73,7 @@ fn ratio(criterion: &mut Criterion, function: &str, plugin: &[u8], mut peer: Pee
             run: Box::new(|| peer.run()),
         },
     ];
-    let times = by_turns(criterion, function, &mut sides);
-    let rows = (BATCHES * batch.num_rows()) as f64;
-    (times[1] / times[0], times[0] / rows * 1e9)
+    let name = format!("{function} {rows}");
+    let times = by_turns(criterion, &name, &mut sides);
+    (times[1] / times[0], times[0] / ROWS_OF_A_TURN as f64 * 1e9)
 }

@@ -21,14 +21,14 @@ pub(crate) fn measure(criterion: &mut Criterion, report: &mut Report) {
             "the greatest common divisor of two int32, batches of 1024 rows, over arrow-udf's runtime",
         ),
         ("gcd", 64, "the same, batches of 64 rows"),
-        ("gcd", 1, "the same, row by row"),
+        ("gcd", 16, "the same, batches of 16 rows"),
         (
             "domain",
             1024,
             "the domain of an address (utf8), batches of 1024 rows, over arrow-udf's runtime",
         ),
         ("domain", 64, "the same, batches of 64 rows"),
-        ("domain", 1, "the same, row by row"),
+        ("domain", 16, "the same, batches of 16 rows"),
     ] {
         let ratio = built.as_ref().and_then(|built| {
             let mut command = Command::new(built.join("arrow-udf-peer"));

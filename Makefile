@@ -59,7 +59,7 @@ test: plugins setup-python
 soak: setup-python
 	ALLUVIUM_SOAK=1 scripts/limited $(SOAK_LIMIT) cargo test --locked -p alluvium --no-default-features --lib log:: -- --nocapture
 	ALLUVIUM_SOAK=1 ALLUVIUM_SCHEDULES=$${ALLUVIUM_SCHEDULES:-5000} scripts/limited $(SOAK_LIMIT) $(MAKE) model
-	ALLUVIUM_SOAK=1 scripts/limited $(SOAK_LIMIT) cargo test --locked -p alluvium --lib storms -- --nocapture --include-ignored
+	ALLUVIUM_SOAK=1 scripts/limited $(SOAK_LIMIT) cargo test --locked -p alluvium --lib -- storms s3:: --nocapture --include-ignored
 	ALLUVIUM_BENCH_LANE=soak scripts/limited $(SOAK_LIMIT) cargo bench --locked -p alluvium-benches --features peers --bench unattended
 
 # A target directory of its own, as everything is compiled with the flag.

@@ -124,7 +124,7 @@ impl Disk {
         // Who fills spares does so at any time: what is planned for one write or sync is for those who append.
         let is_filling = matches!(op, Op::Write | Op::SyncData)
             && std::thread::current().name() == Some("alluvium-spare");
-        let left = if is_filling { 1 } else { 0 };
+        let left = u64::from(is_filling);
         for planned in self
             .plan
             .iter_mut()

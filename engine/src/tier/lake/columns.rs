@@ -124,14 +124,13 @@ impl Lake {
     ) -> Result<Replaced> {
         let transaction = written.transaction(transform, makers);
         let mut conflict = None;
-        let mut is_unnamed = true;
         for attempt in 0..ATTEMPTS {
             self.refresh().await?;
             if written.is_in(self.dataset.fragments()) {
                 return Ok(Replaced::Committed);
             }
             if !written.fits(self.dataset.fragments()) {
-                self.discard_columns_if(is_unnamed, written).await;
+                self.discard_after(attempt, &[written.garbage()]).await;
                 return Ok(Replaced::Conflict);
             }
             match self.publish(&transaction).await {
@@ -143,24 +142,21 @@ impl Lake {
                 // The reply may be what was lost: the file stays for cleanup.
                 Err(error) => return Err(self.error("commit to")(error)),
             }
-            is_unnamed &= self.is_conflict_certain();
             tokio::time::sleep(pause(attempt)).await;
         }
-        self.discard_columns_if(is_unnamed, written).await;
+        self.discard_after(ATTEMPTS, &[written.garbage()]).await;
         Err(self.out_of_attempts(conflict))
-    }
-
-    async fn discard_columns_if(&self, is_unnamed: bool, written: WrittenColumns) {
-        if !is_unnamed {
-            return;
-        }
-        let mut garbage = Fragment::new(written.fragment);
-        garbage.files.push(written.group.1);
-        self.discard_fragments(&[garbage]).await;
     }
 }
 
 impl WrittenColumns {
+    /// What is to be deleted when nobody names it.
+    fn garbage(self) -> Fragment {
+        let mut garbage = Fragment::new(self.fragment);
+        garbage.files.push(self.group.1);
+        garbage
+    }
+
     /// Whether the fragment has these columns: a commit of which that was not known.
     fn is_in(&self, fragments: &[Fragment]) -> bool {
         let mut files = fragments.iter().flat_map(|fragment| &fragment.files);

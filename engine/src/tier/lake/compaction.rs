@@ -97,9 +97,7 @@ impl Lake {
                 Ok(Compacted::Merged(count))
             }
             Err(error) if is_conflict(&error) => {
-                if self.is_conflict_certain() {
-                    self.discard_fragments(&fresh).await;
-                }
+                self.discard_after(1, &fresh).await;
                 Ok(Compacted::Conflict)
             }
             // The reply may be what was lost: the files stay for cleanup.

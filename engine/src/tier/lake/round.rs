@@ -29,8 +29,8 @@ const BYTES_PER_FILE: usize = 1 << 30;
 /// How often a commit is tried again when other writers were faster.
 pub(super) const ATTEMPTS: u32 = 30;
 
-/// Rows that are in data files of no version: nobody sees them. Hand them to [`Lake::commit`] or [`Lake::discard`];
-/// when dropped, or after a crash, the files stay as garbage for the lake's cleanup.
+/// Rows that are in data files of no version: nobody sees them. Hand them to [`Lake::commit`]; when dropped,
+/// or after a crash, the files stay as garbage for the lake's cleanup.
 #[derive(Debug)]
 #[must_use = "the rows are not in the lake until they are committed"]
 pub(crate) struct Written {
@@ -134,13 +134,19 @@ impl Lake {
         })
     }
 
-    /// Deletes what [`Lake::write`] wrote, as far as it can: a file that can't be deleted is garbage for the lake's cleanup.
-    pub(crate) async fn discard(&self, written: Written) {
-        self.discard_fragments(&written.fragments).await;
+    /// Deletes what was written for a commit that so many attempts met conflicts, unless one may have been with itself: the
+    /// client of an object store that lost a reply and asked again finds its own commit in its way, and once the version of
+    /// that is cleaned up nobody can tell. Files that stay, or can't be deleted, are garbage for the lake's cleanup if no
+    /// version names them.
+    pub(super) async fn discard_after(&self, attempts: u32, fragments: &[Fragment]) {
+        let is_conflict_certain = self.place.root.is_some();
+        if attempts == 0 || is_conflict_certain {
+            self.discard_fragments(fragments).await;
+        }
     }
 
     /// Deletes the files of fragments that no version names.
-    pub(super) async fn discard_fragments(&self, fragments: &[Fragment]) {
+    async fn discard_fragments(&self, fragments: &[Fragment]) {
         let Ok(store) = self.dataset.object_store(None).await else {
             return;
         };
@@ -170,7 +176,6 @@ impl Lake {
     pub(crate) async fn commit(&mut self, written: Written, round: &Round) -> Result<Outcome> {
         let mut transaction = written.transaction(round);
         let mut conflict = None;
-        let mut is_unnamed = true;
         for attempt in 0..ATTEMPTS {
             self.refresh().await?;
             // The version that the rows were written at may be gone; up to this one the whole history is searched below.
@@ -179,11 +184,11 @@ impl Lake {
                 Ok(Standing::Open) => {}
                 Ok(Standing::Ours(progress)) => return Ok(Outcome::Committed(progress)),
                 Ok(Standing::Theirs(progress)) => {
-                    self.discard_if(is_unnamed, written).await;
+                    self.discard_after(attempt, &written.fragments).await;
                     return Ok(Outcome::AlreadyCommitted(progress));
                 }
                 Err(error @ Error::LakeMismatch { .. }) => {
-                    self.discard_if(is_unnamed, written).await;
+                    self.discard_after(attempt, &written.fragments).await;
                     return Err(error);
                 }
                 Err(error) => return Err(error),
@@ -193,24 +198,10 @@ impl Lake {
                 Err(error) if is_conflict(&error) => conflict = Some(error),
                 Err(error) => return self.after_failure(error, round, &transaction).await,
             }
-            is_unnamed &= self.is_conflict_certain();
             tokio::time::sleep(pause(attempt)).await;
         }
-        self.discard_if(is_unnamed, written).await;
+        self.discard_after(ATTEMPTS, &written.fragments).await;
         Err(self.out_of_attempts(conflict))
-    }
-
-    async fn discard_if(&self, is_unnamed: bool, written: Written) {
-        if is_unnamed {
-            self.discard(written).await;
-        }
-    }
-
-    /// Whether a conflict tells that a commit is not there. The client of an object store that lost a reply and asked again
-    /// finds its own commit in its way; and once the version of that is cleaned up nobody can tell. Its files must stay then:
-    /// if no version names them they are garbage for the lake's cleanup.
-    pub(super) fn is_conflict_certain(&self) -> bool {
-        self.place.root.is_some()
     }
 
     /// What is told when other writers were faster each time.

@@ -204,6 +204,7 @@ async fn loss(image: &Image) -> Option<String> {
     }
 }
 
+/// Merges everything as any Lance program would, without a sync.
 async fn merge_elsewhere(root: &Path) {
     let mut dataset = lance::Dataset::open(root.to_str().unwrap()).await.unwrap();
     let options = lance::dataset::optimize::CompactionOptions::default();

@@ -166,18 +166,22 @@ async fn a_commit_never_skips_a_version_that_was_not_searched() {
     assert_eq!(offsets(&lake, 0).await, (0..10).collect::<Vec<_>>());
 }
 
+/// The transaction of a round that is committed, which nobody was told.
+async fn landed(lake: &mut Lake, round: &Round) -> Transaction {
+    let rows = rows(round.bucket, round.from, round.after.to);
+    let written = lake.write(stream::iter([Ok(rows)])).await.unwrap();
+    let transaction = written.transaction(round);
+    lake.publish(&transaction).await.unwrap();
+    transaction
+}
+
 #[tokio::test]
 async fn a_commit_whose_reply_was_lost_is_recognized() {
     let folder = tempfile::tempdir().unwrap();
     let mut lake = Lake::create(&at(folder.path()), &columns()).await.unwrap();
     let table = Uuid::new_v4();
     let round = plain(table, 0, 0, 10);
-    let written = lake
-        .write(stream::iter([Ok(rows(0, 0, 10))]))
-        .await
-        .unwrap();
-    let transaction = written.transaction(&round);
-    lake.publish(&transaction).await.unwrap();
+    let transaction = landed(&mut lake, &round).await;
     let lost = lance::Error::timeout("the reply was lost".to_owned());
     let outcome = lake
         .after_failure(lost, &round, &transaction)
@@ -218,12 +222,7 @@ async fn a_commit_whose_reply_was_lost_is_recognized_also_when_its_version_is_go
     let mut other = Lake::open(&at(folder.path())).await.unwrap().unwrap();
     let (table, other_table) = (Uuid::new_v4(), Uuid::new_v4());
     let round = plain(table, 0, 0, 10);
-    let written = lake
-        .write(stream::iter([Ok(rows(0, 0, 10))]))
-        .await
-        .unwrap();
-    let transaction = written.transaction(&round);
-    lake.publish(&transaction).await.unwrap();
+    let transaction = landed(&mut lake, &round).await;
     append(&mut other, other_table, 1, 0, 10).await.unwrap();
     let policy = crate::Maintenance::default()
         .keep_versions(1)

@@ -1,4 +1,5 @@
-//! A lake on a real S3 server, which `make setup-python` installs: `make test` runs these.
+//! A lake on a real S3 server, which `make setup-python` installs: `make test` runs those that take seconds,
+//! `make soak` all.
 
 use std::time::{Duration, Instant};
 

@@ -5,6 +5,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use alluvium_tests::{BUCKET, S3Server};
+
 use super::faulty::Faults;
 use crate::pipeline::tests::{assert_sound, rows};
 use crate::transform::guests::{record_guest, spec};
@@ -15,7 +17,7 @@ use crate::{
 
 const ROWS_A_ROUND: i32 = 5;
 /// How many parts a storm has, with a restart of the store between them.
-const RESTARTS: usize = 4;
+const PARTS: usize = 4;
 /// Operations of a thousand that fail: a commit takes some twenty.
 const RATE: u64 = 25;
 /// All of them.
@@ -93,7 +95,7 @@ impl Storm {
     /// afterwards.
     fn pass(mut self, rounds: usize) -> Self {
         self.faults.rate(RATE);
-        for part in 0..RESTARTS {
+        for part in 0..PARTS {
             if part > 0 {
                 self = self.reopened();
             }
@@ -101,7 +103,7 @@ impl Storm {
             let table = self.table.clone();
             std::thread::scope(|scope| {
                 let maintenance = scope.spawn(|| maintain_until(&table, &is_over));
-                (0..rounds / RESTARTS).for_each(|_| self.round());
+                (0..rounds / PARTS).for_each(|_| self.round());
                 is_over.store(true, Ordering::Relaxed);
                 self.failed += maintenance.join().unwrap();
             });
@@ -188,10 +190,10 @@ fn every_row_is_in_the_lake_once_whatever_the_store_did() {
 #[test]
 #[ignore = "needs an S3 server"]
 fn on_s3_every_row_is_in_the_lake_once_whatever_is_injected() {
-    let server = alluvium_tests::S3Server::start();
+    let server = S3Server::start();
     let (seeds, rounds) = size(1, 40);
     for seed in seeds {
-        let address = format!("s3://lake/storm-{}/", uuid::Uuid::new_v4());
+        let address = format!("s3://{BUCKET}/storm-{}/", uuid::Uuid::new_v4());
         let options = TableOptions::new(rows(0..1).schema()).secrets_in_clear(true);
         let options = server
             .options()

@@ -237,8 +237,7 @@ impl Publication {
             sync(&transactions.join(name))?;
             sync(&transactions)?;
         }
-        // Lance takes no file for a manifest that doesn't end in ".manifest".
-        let draft = versions.join(format!(".{}.{}.tmp", self.name, Uuid::new_v4()));
+        let draft = draft(&versions, &self.name);
         let written = write_synced(&draft, bytes);
         crash_point("commit: manifest written");
         let linked = written.and_then(|()| link(&draft, &versions.join(&self.name)));
@@ -252,6 +251,12 @@ impl Publication {
         }
         Ok(linked)
     }
+}
+
+/// A file for a manifest that has no name yet. Lance takes none for a manifest that doesn't end in ".manifest", and one that
+/// begins in ".tmp" for garbage once it is old.
+pub(super) fn draft(versions: &Path, name: &str) -> PathBuf {
+    versions.join(format!(".tmp_{name}_{}", Uuid::new_v4()))
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -191,7 +191,7 @@ async fn progress_survives_reopening_after_each_of_two_rounds() {
     assert!(
         !drafts
             .flatten()
-            .any(|file| file.file_name().to_string_lossy().ends_with(".tmp"))
+            .any(|file| file.file_name().to_string_lossy().starts_with(".tmp"))
     );
 }
 

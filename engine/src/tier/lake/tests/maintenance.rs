@@ -37,6 +37,25 @@ fn files_in(directory: &Path) -> usize {
 }
 
 #[tokio::test]
+async fn a_manifest_that_never_got_its_name_is_garbage_once_it_is_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lake = lake_of_rounds(folder.path(), Uuid::new_v4(), 1).await;
+    let draft = durable::draft(&folder.path().join("_versions"), "7.manifest");
+    std::fs::write(&draft, "half of it").unwrap();
+    // Lance looks only at what is older than the versions that are kept.
+    let hour = Duration::from_secs(3600);
+    let file = std::fs::File::open(&draft).unwrap();
+    file.set_modified(std::time::SystemTime::now() - hour)
+        .unwrap();
+    let patient = strict().orphans_after(2 * hour);
+    assert_eq!(lake.clean(&patient).await.unwrap().orphan_bytes, 10);
+    assert!(draft.exists());
+    lake.clean(&strict()).await.unwrap();
+    assert!(!draft.exists());
+    assert_eq!(offsets(&lake, 0).await, [0]);
+}
+
+#[tokio::test]
 async fn merging_keeps_rows_their_order_and_the_progress() {
     let folder = tempfile::tempdir().unwrap();
     let table = Uuid::new_v4();

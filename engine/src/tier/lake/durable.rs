@@ -6,6 +6,8 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
+#[cfg(not(test))]
+use std::fs::{hard_link, remove_file};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +23,8 @@ use object_store::path::Path as ObjectPath;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+#[cfg(test)]
+use super::tests::faulty::files::{hard_link, remove_file};
 use crate::crash::crash_point;
 use crate::{Error, Result};
 
@@ -30,12 +34,10 @@ const VERSIONS: &str = "_versions";
 const TRANSACTIONS: &str = "_transactions";
 
 fn sync(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(Error::io("sync", path))?;
+    let synced = File::open(path).and_then(|file| file.sync_all());
     #[cfg(test)]
-    super::tests::power::synced(path);
-    Ok(())
+    let synced = synced.and_then(|()| super::tests::synced(path));
+    synced.map_err(Error::io("sync", path))
 }
 
 /// Runs file operations where they don't hold up the runtime.
@@ -242,7 +244,7 @@ impl Publication {
         crash_point("commit: manifest written");
         let linked = written.and_then(|()| link(&draft, &versions.join(&self.name)));
         crash_point("commit: manifest named");
-        let removed = fs::remove_file(&draft);
+        let removed = remove_file(&draft);
         let linked = linked?;
         removed.map_err(Error::io("remove", &draft))?;
         if linked {
@@ -265,15 +267,15 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write().map_err(Error::io("write", path))?;
+    let written = write();
     #[cfg(test)]
-    super::tests::power::synced(path);
-    Ok(())
+    let written = written.and_then(|()| super::tests::synced(path));
+    written.map_err(Error::io("write", path))
 }
 
 /// Gives a file its final name unless another file has it: what a rename would not tell.
 fn link(draft: &Path, path: &Path) -> Result<bool> {
-    match fs::hard_link(draft, path) {
+    match hard_link(draft, path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(Error::io("link", path)(error)),

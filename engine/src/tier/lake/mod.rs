@@ -33,7 +33,7 @@ use lance::dataset::CommitBuilder;
 use lance::dataset::builder::DatasetBuilder;
 use lance::dataset::transaction::{Operation, Transaction};
 use lance::session::Session;
-use lance_io::object_store::{ObjectStoreParams, StorageOptionsAccessor};
+use lance_io::object_store::{ObjectStoreParams, ObjectStoreRegistry, StorageOptionsAccessor};
 use lance_table::io::commit::{CommitHandler, commit_handler_from_url};
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -107,10 +107,13 @@ impl Access {
                 handler.map_err(error("open", &place))?
             }
         };
+        let stores = Arc::<ObjectStoreRegistry>::default();
+        #[cfg(test)]
+        tests::faulty::files::register(&stores, &place.address);
         let session = Arc::new(Session::new(
             INDEX_CACHE_BYTES,
             METADATA_CACHE_BYTES,
-            Arc::default(),
+            stores,
         ));
         Ok(Self {
             place,

@@ -21,6 +21,12 @@ mod s3;
 mod storms;
 mod streams;
 
+/// What tests make of a sync that was made: it is noted, and may fail for who asked for it.
+pub(in crate::tier::lake) fn synced(path: &Path) -> std::io::Result<()> {
+    power::synced(path);
+    faulty::files::synced(path)
+}
+
 pub(crate) fn columns() -> Schema {
     let item = Arc::new(Field::new("item", DataType::Float32, true));
     Schema::new(vec![

@@ -1,8 +1,10 @@
 //! An object store that fails at random: before an operation took effect, after it, in the middle of an upload, or late.
 
+pub(in crate::tier::lake) mod files;
+
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::stream::BoxStream;
@@ -20,19 +22,29 @@ use parking_lot::Mutex;
 /// How many operations are refused, at most, after a commit whose reply was lost.
 const OUTAGE_MAX: u64 = 12;
 
+/// How many times as often as other operations commits fail.
+const COMMITS: u64 = 6;
+
 /// How much later a commit is there that the client gave up on.
 const LATE: Duration = Duration::from_millis(15);
+
+/// How long a slow operation takes.
+const SLOW: Duration = Duration::from_millis(20);
 
 /// The stores of lakes below a directory, by that directory.
 static WRAPPERS: Mutex<Vec<(String, Arc<Faults>)>> = Mutex::new(Vec::new());
 
 /// The wrapper of a lake's store, if a test wants one.
 pub(crate) fn wrapper_of(address: &str) -> Option<Arc<dyn WrappingObjectStore>> {
+    faults_at(address).map(|faults| faults as _)
+}
+
+fn faults_at(address: &str) -> Option<Arc<Faults>> {
     let wrappers = WRAPPERS.lock();
     let found = wrappers
         .iter()
         .find(|(root, _)| address.contains(root.as_str()));
-    found.map(|(_, faults)| Arc::clone(faults) as _)
+    found.map(|(_, faults)| Arc::clone(faults))
 }
 
 /// How often and in which order operations fail.
@@ -43,6 +55,8 @@ pub(crate) struct Faults {
     rate: AtomicU64,
     /// How many operations are refused from now on: nobody can ask what became of the one before.
     outage: AtomicU64,
+    /// Whether Lance goes through the object store for local files, which it does itself else.
+    takes_files: AtomicBool,
     pub(crate) injected: AtomicU64,
 }
 
@@ -68,6 +82,7 @@ impl Faults {
             state: AtomicU64::new(seed),
             rate: AtomicU64::new(0),
             outage: AtomicU64::new(0),
+            takes_files: AtomicBool::new(false),
             injected: AtomicU64::new(0),
         });
         WRAPPERS.lock().push((root.to_owned(), Arc::clone(&faults)));
@@ -77,6 +92,17 @@ impl Faults {
     pub(crate) fn rate(&self, of_a_thousand: u64) {
         self.rate.store(of_a_thousand, Ordering::Relaxed);
         self.outage.store(0, Ordering::Relaxed);
+    }
+
+    /// Lets Lance go through the object store for local files too.
+    pub(crate) fn take_files(&self) {
+        self.takes_files.store(true, Ordering::Relaxed);
+    }
+
+    /// How long nobody can ask from now on, after a commit whose reply was lost.
+    fn begin_outage(&self) {
+        let outage = self.random() % OUTAGE_MAX;
+        self.outage.store(outage, Ordering::Relaxed);
     }
 
     /// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators).
@@ -162,7 +188,7 @@ fn unavailable<T>() -> StoreResult<T> {
 async fn run<T>(fate: Fate, operation: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
     match fate {
         Fate::Refused | Fate::Late => return unavailable(),
-        Fate::Slow => tokio::time::sleep(Duration::from_millis(20)).await,
+        Fate::Slow => tokio::time::sleep(SLOW).await,
         _ => {}
     }
     let done = operation.await?;
@@ -182,7 +208,7 @@ impl ObjectStore for FaultyStore {
     ) -> StoreResult<PutResult> {
         // A commit is one.
         let creates = matches!(options.mode, PutMode::Create);
-        let fate = self.faults.fate_at(if creates { 6 } else { 1 });
+        let fate = self.faults.fate_at(if creates { COMMITS } else { 1 });
         if creates && fate == Fate::Late {
             let (original, location) = (Arc::clone(&self.original), location.clone());
             tokio::spawn(async move {
@@ -194,8 +220,7 @@ impl ObjectStore for FaultyStore {
         let put = self.original.put_opts(location, payload, options);
         if creates && fate == Fate::Lost {
             put.await?;
-            let outage = self.faults.random() % OUTAGE_MAX;
-            self.faults.outage.store(outage, Ordering::Relaxed);
+            self.faults.begin_outage();
             return unavailable();
         }
         if creates && fate == Fate::Repeated {

@@ -1,9 +1,13 @@
-//! Rounds and maintenance on an object store that refuses, loses replies, cuts uploads and is late, at random.
+//! Rounds and maintenance on an object store that refuses, loses replies, cuts uploads and is late, at random, and on local
+//! files, of which some operations fail, done or not.
 //!
 //! `ALLUVIUM_SOAK=1` runs thousands of rounds.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use alluvium_tests::{BUCKET, S3Server};
 
@@ -28,6 +32,8 @@ const ORPHANS_AFTER: Duration = Duration::from_secs(10);
 
 struct Storm {
     directory: tempfile::TempDir,
+    /// Where the lake is, if it is of local files.
+    files: Option<PathBuf>,
     store: Store,
     table: Table,
     faults: std::sync::Arc<Faults>,
@@ -42,13 +48,16 @@ fn open(directory: &tempfile::TempDir) -> Store {
 
 impl Storm {
     /// A table whose lake is below an address, with nothing that is kept for long.
-    fn new(
+    fn new(address: &str, seed: u64, options: TableOptions) -> Self {
+        Self::within(tempfile::tempdir().unwrap(), address, seed, options)
+    }
+
+    fn within(
+        directory: tempfile::TempDir,
         address: &str,
         seed: u64,
         options: TableOptions,
-        transforms: impl FnOnce(&std::path::Path) -> Vec<TransformSpec>,
     ) -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let faults = Faults::of(address, seed);
         let policy = Maintenance::default()
             .merge_at(4)
@@ -58,13 +67,13 @@ impl Storm {
             .unindexed_rows(20);
         let options = options
             .lake(format!("{address}t.lance"))
-            .transforms(transforms(directory.path()))
             .maintenance(policy);
         let store = open(&directory);
         let table = store.create_table("t", options).unwrap();
         table.create_index("x", IndexKind::BTree).unwrap();
         Self {
             directory,
+            files: None,
             store,
             table,
             faults,
@@ -74,14 +83,25 @@ impl Storm {
     }
 
     /// The same with a lake of its own in memory.
-    fn in_memory(
-        name: &str,
-        seed: u64,
-        transforms: impl FnOnce(&std::path::Path) -> Vec<TransformSpec>,
-    ) -> Self {
-        let options = TableOptions::new(rows(0..1).schema());
+    fn in_memory(name: &str, seed: u64, options: TableOptions) -> Self {
         let address = format!("shared-memory://{name}-{seed}/");
-        Self::new(&address, seed, options, transforms)
+        Self::new(&address, seed, options)
+    }
+
+    /// The same with a lake of local files. With every second seed Lance goes through the object store for all that it does
+    /// to them; with the others it writes and reads them as it does for users, and what fails is the rest.
+    fn of_files(seed: u64, options: TableOptions) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let lake = directory.path().join("lake");
+        let address = format!("{}/", lake.display());
+        let storm = Self::within(directory, &address, seed, options);
+        if seed % 2 == 1 {
+            storm.faults.take_files();
+        }
+        Self {
+            files: Some(lake),
+            ..storm
+        }
     }
 
     fn round(&mut self) {
@@ -128,8 +148,14 @@ impl Storm {
         self.faults.rate(0);
         self.table.flush_to_lake().unwrap();
         self.table.maintain().unwrap();
-        std::thread::sleep(ORPHANS_AFTER);
+        match &self.files {
+            Some(lake) => age(lake),
+            None => std::thread::sleep(ORPHANS_AFTER),
+        }
         self.table.maintain().unwrap();
+        if let Some(lake) = &self.files {
+            assert_eq!(hidden(lake), Vec::<PathBuf>::new());
+        }
     }
 
     /// The values of "x" in the lake in their order.
@@ -161,6 +187,36 @@ impl Storm {
     }
 }
 
+/// Lets all files below a directory be old enough to be called garbage.
+fn age(directory: &Path) {
+    let then = SystemTime::now() - ORPHANS_AFTER;
+    for path in below(directory) {
+        let file = fs::File::open(path).unwrap();
+        file.set_modified(then).unwrap();
+    }
+}
+
+/// Files that are being written, or were: Lance does not look for most of them.
+fn hidden(directory: &Path) -> Vec<PathBuf> {
+    let mut paths = below(directory);
+    paths.retain(|path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with('.') || name.contains('#')
+    });
+    paths
+}
+
+/// All files below a directory.
+fn below(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let files = paths.flat_map(|path| match path.is_dir() {
+        true => below(&path),
+        false => vec![path],
+    });
+    files.collect()
+}
+
 /// Maintains a table again and again; how often that failed.
 fn maintain_until(table: &Table, is_over: &AtomicBool) -> u64 {
     let mut failed = 0;
@@ -168,6 +224,23 @@ fn maintain_until(table: &Table, is_over: &AtomicBool) -> u64 {
         failed += u64::from(table.maintain().is_err());
     }
     failed
+}
+
+fn plain() -> TableOptions {
+    TableOptions::new(rows(0..1).schema())
+}
+
+/// A table with a transform that filters 7 and fails on 13.
+fn picky(directory: &Path) -> TableOptions {
+    let path = directory.join("picky.wasm");
+    fs::write(&path, record_guest()).unwrap();
+    let wired = |to: &str| BTreeMap::from([("x".to_owned(), to.to_owned())]);
+    plain().transforms(vec![TransformSpec {
+        plugin: path.to_string_lossy().into_owned(),
+        inputs: wired("x"),
+        outputs: wired("y"),
+        ..spec("picky", OnError::DeadLetter)
+    }])
 }
 
 /// How many seeds, and rounds of each.
@@ -182,7 +255,16 @@ fn size(seeds: u64, rounds: usize) -> (std::ops::Range<u64>, usize) {
 fn every_row_is_in_the_lake_once_whatever_the_store_did() {
     let (seeds, rounds) = size(2, 40);
     for seed in seeds {
-        let storm = Storm::in_memory("rows", seed, |_| Vec::new()).pass(rounds);
+        let storm = Storm::in_memory("rows", seed, plain()).pass(rounds);
+        storm.assert_rows(seed);
+    }
+}
+
+#[test]
+fn every_row_is_in_a_lake_of_local_files_once_whatever_failed() {
+    let (seeds, rounds) = size(2, 24);
+    for seed in seeds {
+        let storm = Storm::of_files(seed, plain()).pass(rounds);
         storm.assert_rows(seed);
     }
 }
@@ -194,14 +276,14 @@ fn on_s3_every_row_is_in_the_lake_once_whatever_is_injected() {
     let (seeds, rounds) = size(1, 40);
     for seed in seeds {
         let address = format!("s3://{BUCKET}/storm-{}/", uuid::Uuid::new_v4());
-        let options = TableOptions::new(rows(0..1).schema()).secrets_in_clear(true);
+        let options = plain().secrets_in_clear(true);
         let options = server
             .options()
             .into_iter()
             .fold(options, |options, (key, value)| {
                 options.storage_option(key, value)
             });
-        Storm::new(&address, seed, options, |_| Vec::new())
+        Storm::new(&address, seed, options)
             .pass(rounds)
             .assert_rows(seed);
     }
@@ -209,11 +291,11 @@ fn on_s3_every_row_is_in_the_lake_once_whatever_is_injected() {
 
 #[test]
 fn a_log_at_its_limit_while_the_lake_is_away_refuses_rows_and_goes_on_once_it_is_back() {
-    let options = TableOptions::new(rows(0..1).schema())
+    let options = plain()
         .segment_bytes(64 << 10)
         .max_log_bytes(512 << 10)
         .when_full(WhenFull::Fail);
-    let storm = Storm::new("shared-memory://away/", 0, options, |_| Vec::new());
+    let storm = Storm::new("shared-memory://away/", 0, options);
     storm.faults.rate(ALWAYS);
     let mut appended = 0;
     let full = loop {
@@ -236,36 +318,40 @@ fn a_log_at_its_limit_while_the_lake_is_away_refuses_rows_and_goes_on_once_it_is
 #[test]
 fn dead_letters_are_settled_once_whatever_the_store_did() {
     let (seeds, rounds) = size(1, 40);
+    let plugins = tempfile::tempdir().unwrap();
     for seed in seeds {
-        let mut storm = Storm::in_memory("letters", seed, |directory| {
-            let path = directory.join("picky.wasm");
-            std::fs::write(&path, record_guest()).unwrap();
-            let wired =
-                |to: &str| std::collections::BTreeMap::from([("x".to_owned(), to.to_owned())]);
-            vec![TransformSpec {
-                plugin: path.to_string_lossy().into_owned(),
-                inputs: wired("x"),
-                outputs: wired("y"),
-                ..spec("picky", OnError::DeadLetter)
-            }]
-        });
-        storm.faults.rate(RATE);
-        // The transform filters 7 and fails on 13, so each round has one of each.
-        for _ in 0..rounds {
-            let _ = storm.table.append(&rows(6..8)).unwrap();
-            let _ = storm.table.append(&rows(13..15)).unwrap();
-            storm.failed += u64::from(storm.table.flush_to_lake().is_err());
-            storm.failed += u64::from(storm.table.maintain().is_err());
-        }
-        storm.calm();
-        let came: Vec<i32> = (0..rounds).flat_map(|_| [6, 14]).collect();
-        assert_eq!(storm.lake("true"), came, "seed {seed}");
-        let letters = storm
-            .store
-            .query("SELECT __offset FROM \"t.dead_letters\"")
-            .unwrap();
-        let letters: usize = letters.map(|batch| batch.unwrap().num_rows()).sum();
-        assert_eq!(letters, rounds, "seed {seed}");
-        storm.assert_healthy();
+        let storm = Storm::in_memory("letters", seed, picky(plugins.path()));
+        settles_letters_once(storm, rounds, seed);
     }
+}
+
+#[test]
+fn dead_letters_are_settled_once_among_local_files_whatever_failed() {
+    let (seeds, rounds) = size(2, 12);
+    let plugins = tempfile::tempdir().unwrap();
+    for seed in seeds {
+        let storm = Storm::of_files(seed, picky(plugins.path()));
+        settles_letters_once(storm, rounds, seed);
+    }
+}
+
+fn settles_letters_once(mut storm: Storm, times: usize, seed: u64) {
+    storm.faults.rate(RATE);
+    // Each round has one row that is filtered and one that fails.
+    for _ in 0..times {
+        let _ = storm.table.append(&rows(6..8)).unwrap();
+        let _ = storm.table.append(&rows(13..15)).unwrap();
+        storm.failed += u64::from(storm.table.flush_to_lake().is_err());
+        storm.failed += u64::from(storm.table.maintain().is_err());
+    }
+    storm.calm();
+    let came: Vec<i32> = (0..times).flat_map(|_| [6, 14]).collect();
+    assert_eq!(storm.lake("true"), came, "seed {seed}");
+    let letters = storm
+        .store
+        .query("SELECT __offset FROM \"t.dead_letters\"")
+        .unwrap();
+    let letters: usize = letters.map(|batch| batch.unwrap().num_rows()).sum();
+    assert_eq!(letters, times, "seed {seed}");
+    storm.assert_healthy();
 }

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 #[cfg(not(test))]
 use std::fs::{hard_link, remove_file};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -273,11 +274,32 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     written.map_err(Error::io("write", path))
 }
 
-/// Gives a file its final name unless another file has it: what a rename would not tell.
+/// Gives a file its final name unless another file has it: what a rename would not tell. NFS, which asks again after a lost
+/// reply, may find the name that it gave itself (link(2)): then the draft has two names.
 fn link(draft: &Path, path: &Path) -> Result<bool> {
     match hard_link(draft, path) {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let about = fs::metadata(draft).map_err(Error::io("look at", draft))?;
+            Ok(about.nlink() > 1)
+        }
         Err(error) => Err(Error::io("link", path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_said_to_be_taken_is_given_if_the_file_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let [ours, theirs, name] = ["ours", "theirs", "name"].map(|name| folder.path().join(name));
+        fs::write(&ours, "").unwrap();
+        fs::write(&theirs, "").unwrap();
+        for _ in 0..2 {
+            assert!(link(&ours, &name).unwrap());
+            assert!(!link(&theirs, &name).unwrap());
+        }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) mod spare;
 pub(crate) mod storage;
 pub(crate) mod sync;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 mod tests_damage;
 #[cfg(test)]

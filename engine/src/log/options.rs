@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use super::append::now_us;
 use super::block::{LogKind, SegmentHeader};
-use super::storage::{FileSystem, Storage};
+#[cfg(not(test))]
+use super::storage::FileSystem;
+use super::storage::Storage;
 use crate::metrics::LogMetrics;
 
 /// The default size of a segment file in bytes.
@@ -104,7 +106,10 @@ impl LogOptions {
             max_bytes: None,
             when_full: WhenFull::default(),
             retention: Retention::default(),
+            #[cfg(not(test))]
             storage: Arc::new(FileSystem),
+            #[cfg(test)]
+            storage: super::tests::storage_of(directory),
             metrics: Arc::new(LogMetrics::new(table, kind.directory())),
             #[cfg(test)]
             planted: None,

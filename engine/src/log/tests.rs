@@ -8,7 +8,7 @@ mod power_loss;
 mod resident;
 #[cfg(shuttle)]
 mod schedules;
-mod simulated;
+pub(crate) mod simulated;
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use arrow_array::types::Int64Type;
 use arrow_array::*;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -27,8 +28,10 @@ use super::block::LogKind;
 use super::decoder::Decoder;
 use super::options::LogOptions;
 use super::segment::FRAMES_START;
+use super::storage::{FileSystem, Storage};
 use crate::error::{Error, Result};
 use crate::log::Durability;
+use simulated::Simulated;
 
 pub(super) const SEGMENT_BYTES: u64 = 64 << 10;
 
@@ -55,6 +58,19 @@ pub(crate) enum Planted {
     RaiseDurableLate,
     /// A poisoned log wakes those who wait without looking whether somebody is about to.
     WakeUnlocked,
+}
+
+/// The file systems that tests simulate for logs that a store opens, by the logs' directories.
+static SIMULATED: Mutex<Vec<(PathBuf, Simulated)>> = Mutex::new(Vec::new());
+
+/// What a log in a directory is kept on unless its options say otherwise.
+pub(super) fn storage_of(directory: &Path) -> Arc<dyn Storage> {
+    let all = SIMULATED.lock();
+    let found = all.iter().find(|(of, _)| of == directory);
+    match found {
+        Some((_, disk)) => Arc::new(disk.clone()),
+        None => Arc::new(FileSystem),
+    }
 }
 
 pub(super) fn options(directory: &Path) -> LogOptions {

@@ -15,5 +15,7 @@ pub(crate) mod round;
 pub(crate) mod scheduler;
 #[cfg(test)]
 mod tests_disk;
+#[cfg(test)]
+mod tests_power;
 pub(crate) mod tierer;
 pub(crate) mod writing;

@@ -96,6 +96,9 @@ pub(super) struct Inode {
 
 pub(super) type Names = BTreeMap<String, usize>;
 
+/// Files by their names.
+pub(super) type Image = Vec<(String, Vec<u8>)>;
+
 #[derive(Debug)]
 pub(super) struct Disk {
     pub(super) inodes: Vec<Inode>,
@@ -106,7 +109,7 @@ pub(super) struct Disk {
     /// How many operations there are until power is lost.
     pub(super) left: Option<u64>,
     pub(super) is_off: bool,
-    pub(super) image: Option<Vec<(String, Vec<u8>)>>,
+    pub(super) image: Option<Image>,
     pub(super) plan: Vec<Planned>,
 }
 
@@ -164,6 +167,12 @@ impl Disk {
     }
 
     pub(super) fn lose_power(&mut self) {
+        self.image = Some(self.image());
+        self.is_off = true;
+    }
+
+    /// The names and files that a loss of power leaves, one of many ways.
+    pub(super) fn image(&mut self) -> Image {
         let changed = self.random.below(self.changes.len() as u64 + 1) as usize;
         let mut names = self.durable_names.clone();
         let survived = self.changes.iter().take(changed);
@@ -171,8 +180,7 @@ impl Disk {
         let bias = self.random.below(5);
         let image = names.into_iter();
         let image = image.map(|(name, inode)| (name, self.content(inode, bias)));
-        self.image = Some(image.collect());
-        self.is_off = true;
+        image.collect()
     }
 
     /// What is left of a file: of its unsynced pages each with a chance of `bias` in 4, or some of its sectors.

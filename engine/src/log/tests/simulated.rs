@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,22 +13,26 @@ use tempfile::TempDir;
 
 use super::Planted;
 use super::disk::{
-    Disk, Fault, Last, NameChange, Names, Op, Planned, Random, apply, name_of, read_at,
+    Disk, Fault, Image, Last, NameChange, Names, Op, Planned, Random, apply, name_of, read_at,
 };
 use crate::log::storage::{Storage, StorageFile};
 
+/// What is called after each sync, and with which path.
+type AfterSync = (fn(&Path), PathBuf);
+
 /// A file system for one directory.
 #[derive(Debug, Clone)]
-pub(super) struct Simulated {
+pub(crate) struct Simulated {
     disk: Arc<Mutex<Disk>>,
+    after_sync: Option<AfterSync>,
     /// Writes let other threads go first now and then.
     pub(super) has_jitter: bool,
-    pub(super) planted: Option<Planted>,
+    pub(crate) planted: Option<Planted>,
 }
 
 impl Simulated {
     /// The files of a directory, all of them durable.
-    pub(super) fn over(directory: &Path, seed: u64) -> Self {
+    pub(crate) fn over(directory: &Path, seed: u64) -> Self {
         let mut disk = Disk {
             inodes: Vec::new(),
             names: Names::new(),
@@ -49,9 +53,25 @@ impl Simulated {
         disk.durable_names = disk.names.clone();
         Self {
             disk: Arc::new(Mutex::new(disk)),
+            after_sync: None,
             has_jitter: false,
             planted: None,
         }
+    }
+
+    /// Lets the log that a store opens in a directory be on this file system; a function is called after each of its syncs.
+    #[cfg(feature = "lake")]
+    pub(crate) fn put_below(mut self, directory: &Path, after_sync: AfterSync) {
+        self.after_sync = Some(after_sync);
+        super::SIMULATED
+            .lock()
+            .push((directory.to_path_buf(), self));
+    }
+
+    /// Writes what a loss of power would leave now; nothing is lost.
+    #[cfg(feature = "lake")]
+    pub(crate) fn write_image(&self, directory: &Path) {
+        write_all(self.disk.lock().image(), directory);
     }
 
     /// Lets some operations of a kind fail: so many from now on after so many that don't.
@@ -97,10 +117,14 @@ impl Simulated {
             disk.lose_power();
         }
         let directory = TempDir::new().unwrap();
-        for (name, content) in disk.image.take().unwrap_or_default() {
-            fs::write(directory.path().join(name), content).unwrap();
-        }
+        write_all(disk.image.take().unwrap_or_default(), directory.path());
         directory
+    }
+
+    fn synced(&self) {
+        if let Some((call, path)) = &self.after_sync {
+            call(path);
+        }
     }
 
     /// Begins an operation; what its plan is, and whether power is lost in it.
@@ -186,11 +210,20 @@ impl Storage for Simulated {
         let (mut disk, _, last) = self.begin(Op::SyncDirectory)?;
         disk.durable_names = disk.names.clone();
         disk.changes.clear();
-        disk.end(last)
+        disk.end(last)?;
+        drop(disk);
+        self.synced();
+        Ok(())
     }
 
     fn has(&self, fault: Planted) -> bool {
         self.planted == Some(fault)
+    }
+}
+
+fn write_all(image: Image, directory: &Path) {
+    for (name, content) in image {
+        fs::write(directory.join(name), content).unwrap();
     }
 }
 
@@ -245,6 +278,9 @@ impl StorageFile for SimulatedFile {
         let inode = &mut disk.inodes[self.inode];
         inode.durable = read_at(&inode.file, 0, usize::MAX);
         inode.unsynced.clear();
-        disk.end(last)
+        disk.end(last)?;
+        drop(disk);
+        self.system.synced();
+        Ok(())
     }
 }

@@ -15,7 +15,7 @@ use super::*;
 
 pub(crate) mod faulty;
 mod maintenance;
-pub(super) mod power;
+pub(crate) mod power;
 mod racing;
 mod s3;
 mod storms;

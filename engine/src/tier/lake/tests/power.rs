@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -24,7 +25,10 @@ const IMAGES_EVERY: u64 = 4;
 const IMAGES_BETWEEN: usize = 3;
 
 /// Which syncs are not made.
-type Forgets = fn(&Path) -> bool;
+pub(crate) type Forgets = fn(&Path) -> bool;
+
+/// Adds what else there is to an image.
+type Beside = Box<dyn Fn(&Path) + Send>;
 
 /// What tells a file from a later one of the same inode.
 type Identity = (u64, Option<SystemTime>);
@@ -35,16 +39,18 @@ struct Watched {
     forgets: Forgets,
     files: HashMap<Identity, Vec<u8>>,
     directories: HashMap<PathBuf, HashMap<String, Identity>>,
-    /// Rounds that were acknowledged.
-    rounds: u64,
+    /// How much was acknowledged.
+    acknowledged: Arc<AtomicU64>,
+    beside: Beside,
     random: u64,
     images: Vec<Image>,
 }
 
-/// What a loss of power left.
-struct Image {
-    directory: tempfile::TempDir,
-    rounds: u64,
+/// What a loss of power left: the directory that was watched, in another one.
+pub(crate) struct Image {
+    pub(crate) directory: tempfile::TempDir,
+    /// How much had been acknowledged before.
+    pub(crate) acknowledged: u64,
 }
 
 /// Notes that a file or a directory was synced.
@@ -53,20 +59,16 @@ pub(in crate::tier::lake) fn synced(path: &Path) {
         if !path.starts_with(&watched.root) || (watched.forgets)(path) {
             continue;
         }
-        let Ok(about) = fs::metadata(path) else {
-            continue;
-        };
-        if about.is_dir() {
-            watched.directories.insert(path.to_path_buf(), names(path));
-        } else {
-            let content = fs::read(path).unwrap_or_default();
-            watched.files.insert(identity(&about), content);
-        }
-        // Power may be lost at any time: now and then just after this.
-        if next(&mut watched.random).is_multiple_of(IMAGES_EVERY) {
-            watched.lose_power();
-        }
+        watched.note(path);
+        watched.may_lose_power();
     }
+}
+
+/// Notes that something beside a watched directory was synced.
+pub(crate) fn synced_beside(root: &Path) {
+    let mut all = WATCHED.lock();
+    let watched = all.iter_mut().find(|watched| watched.root == root);
+    watched.into_iter().for_each(Watched::may_lose_power);
 }
 
 fn identity(about: &fs::Metadata) -> Identity {
@@ -82,23 +84,35 @@ fn names(directory: &Path) -> HashMap<String, Identity> {
     named.collect()
 }
 
-fn watch(root: &Path, forgets: Forgets) {
-    WATCHED.lock().push(Watched {
+/// Watches a directory from now on. What is there is durable.
+pub(crate) fn watch(
+    root: &Path,
+    forgets: Forgets,
+    acknowledged: &Arc<AtomicU64>,
+    beside: impl Fn(&Path) + Send + 'static,
+) {
+    let mut watched = Watched {
         root: root.to_path_buf(),
         forgets,
         files: HashMap::new(),
         directories: HashMap::new(),
-        rounds: 0,
+        acknowledged: Arc::clone(acknowledged),
+        beside: Box::new(beside),
         random: 1,
         images: Vec::new(),
-    });
+    };
+    watched.note_all(root);
+    WATCHED.lock().push(watched);
 }
 
-/// Notes that so many rounds were acknowledged, and loses power a few times; what that and losses before left.
-fn images_after(root: &Path, rounds: u64) -> Vec<Image> {
+pub(crate) fn unwatch(root: &Path) {
+    WATCHED.lock().retain(|watched| watched.root != root);
+}
+
+/// Loses power a few times; what that and losses before left.
+pub(crate) fn images(root: &Path) -> Vec<Image> {
     let mut all = WATCHED.lock();
     let watched = all.iter_mut().find(|watched| watched.root == root).unwrap();
-    watched.rounds = rounds;
     (0..IMAGES_BETWEEN).for_each(|_| watched.lose_power());
     std::mem::take(&mut watched.images)
 }
@@ -112,14 +126,47 @@ fn next(random: &mut u64) -> u64 {
 }
 
 impl Watched {
+    /// Notes that a file or a directory is durable as it is.
+    fn note(&mut self, path: &Path) {
+        let Ok(about) = fs::metadata(path) else {
+            return;
+        };
+        if about.is_dir() {
+            self.directories.insert(path.to_path_buf(), names(path));
+        } else {
+            let content = fs::read(path).unwrap_or_default();
+            self.files.insert(identity(&about), content);
+        }
+    }
+
+    /// The same with all that is below.
+    fn note_all(&mut self, path: &Path) {
+        self.note(path);
+        for name in names(path).into_keys() {
+            self.note_all(&path.join(name));
+        }
+    }
+
+    /// Power may be lost at any time: now and then just after a sync.
+    fn may_lose_power(&mut self) {
+        if next(&mut self.random).is_multiple_of(IMAGES_EVERY) {
+            self.lose_power();
+        }
+    }
+
     /// Makes an image that a loss of power leaves, one of many.
     fn lose_power(&mut self) {
-        let directory = tempfile::tempdir().unwrap();
+        // Who opens an image syncs it once more, which takes long on a disk.
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let directory = directory.unwrap();
+        let acknowledged = self.acknowledged.load(Ordering::Acquire);
         let mut random = next(&mut self.random);
-        self.restore(&self.root, directory.path(), &mut random);
+        let name = self.root.file_name().unwrap();
+        self.restore(&self.root, &directory.path().join(name), &mut random);
+        (self.beside)(directory.path());
         self.images.push(Image {
             directory,
-            rounds: self.rounds,
+            acknowledged,
         });
     }
 
@@ -187,10 +234,10 @@ async fn found(image: &Path) -> std::result::Result<Vec<i64>, String> {
 /// What an image lacks of the rounds that were acknowledged before; the one under way may be there as a whole.
 async fn loss(image: &Image) -> Option<String> {
     // Lance may panic over a manifest that is cut, which is a loss too.
-    let path = image.directory.path().join("t.lance");
+    let path = image.directory.path().join("lake/t.lance");
     let found = tokio::spawn(async move { found(&path).await }).await;
     let found = found.unwrap_or_else(|panic| Err(panic.to_string()));
-    let rounds = image.rounds;
+    let rounds = image.acknowledged;
     match found {
         Ok(offsets) => {
             let is_whole = offsets == (0..offsets.len() as i64).collect::<Vec<_>>();
@@ -215,8 +262,9 @@ async fn merge_elsewhere(root: &Path) {
 /// Runs rounds, merges, an index and cleanup; looks at images after each. What was lost, if anything.
 async fn losses(forgets: Forgets) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("t.lance");
-    watch(folder.path(), forgets);
+    let watched = folder.path().join("lake");
+    let (root, rounds) = (watched.join("t.lance"), Arc::default());
+    watch(&watched, forgets, &rounds, |_| {});
     let mut lake = Lake::create(&at(&root), &columns()).await.unwrap();
     let table = Uuid::new_v4();
     let policy = Maintenance::default()
@@ -247,13 +295,12 @@ async fn losses(forgets: Forgets) -> Vec<String> {
         if round % 3 == 2 {
             lake.clean(&policy).await.unwrap();
         }
-        for image in images_after(folder.path(), round + 1) {
+        rounds.store(round + 1, Ordering::Release);
+        for image in images(&watched) {
             lost.extend(loss(&image).await);
         }
     }
-    WATCHED
-        .lock()
-        .retain(|watched| watched.root != folder.path());
+    unwatch(&watched);
     lost
 }
 

@@ -307,9 +307,8 @@ impl StoreOptions {
     /// does not fit waits for others to end. One round takes 8 MiB for each column of its lake and 20 MiB besides, 50 MiB
     /// more on an object store; one always runs. Default: 256 MiB.
     ///
-    /// What the process's allocator keeps of freed buffers comes on top: the C library's up to some 200 MiB more after a
-    /// backlog of gigabytes. `MALLOC_MMAP_THRESHOLD_=1048576` in the environment, or jemalloc, gives it back at once, and
-    /// draining takes about twice as long for the page faults.
+    /// What the process's allocator keeps of freed buffers comes on top. From glibc's, a long round takes it back now and then
+    /// (malloc_trim(3)).
     pub fn tiering_memory(mut self, bytes: u64) -> Self {
         self.tiering_memory = bytes;
         self

@@ -20,12 +20,12 @@ pub(crate) fn status(name: &str) -> f64 {
 
 /// What draining so many batches of 1 MiB adds at its peak, and the peak itself, in MiB.
 fn drain(batches: u64) -> (f64, f64) {
-    let batch = images(10, 1);
+    let schema = images(10, 0).schema();
     let (_directory, store) = manual();
-    let options = TableOptions::new(batch.schema()).durability(Durability::Buffered);
+    let options = TableOptions::new(schema).durability(Durability::Buffered);
     let table = store.create_table("t", options).expect("a table");
-    for _ in 0..batches {
-        let _ = table.append(&batch).expect("appended");
+    for seed in 0..batches {
+        let _ = table.append(&images(10, seed)).expect("appended");
     }
     let before = status("VmRSS:");
     // Forgets the peak so far (proc(5)).

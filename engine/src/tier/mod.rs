@@ -7,6 +7,7 @@
 pub(crate) mod budget;
 pub(crate) mod context;
 pub(crate) mod dead_letters;
+mod heap;
 pub(crate) mod history;
 pub(crate) mod lake;
 pub(crate) mod maintainer;

@@ -24,7 +24,7 @@ use crate::tier::lake::Progress;
 pub(crate) const GATHER: Cut = Cut {
     rows_max: 65_536,
     bytes_max: 4 << 20,
-    joined_bytes: 4 << 20,
+    joined_bytes: 2 << 20,
 };
 
 /// What turns a table's log rows into lake rows.
@@ -250,7 +250,7 @@ impl<'a, S: FnMut(RecordBatch) -> bool> Gathered<'a, S> {
         if batch.num_rows() > 0 {
             self.batches.push(batch);
         }
-        if self.rows >= GATHER.rows_max || self.bytes >= GATHER.bytes_max {
+        if self.rows >= GATHER.rows_max || self.bytes >= GATHER.joined_bytes {
             self.flush()?;
         }
         self.wants_more = self.wants_more && !(self.stop)();
@@ -273,7 +273,7 @@ impl<'a, S: FnMut(RecordBatch) -> bool> Gathered<'a, S> {
 }
 
 /// The bytes of a batch's rows, not of the buffers that they share with others.
-fn bytes_of(batch: &RecordBatch) -> Result<u64> {
+pub(crate) fn bytes_of(batch: &RecordBatch) -> Result<u64> {
     let columns = batch.columns().iter();
     let bytes = columns.map(|column| column.to_data().get_slice_memory_size());
     let bytes = bytes.sum::<std::result::Result<usize, _>>();

@@ -29,7 +29,7 @@ use super::tests::faulty::files::{hard_link, remove_file};
 use crate::crash::crash_point;
 use crate::{Error, Result};
 
-const DATA: &str = "data";
+pub(super) const DATA: &str = "data";
 const INDICES: &str = "_indices";
 const VERSIONS: &str = "_versions";
 const TRANSACTIONS: &str = "_transactions";

@@ -4,7 +4,7 @@
 //! files, so that neither scans nor merges of other columns touch them. Only this module and the writer of rounds know of
 //! it: everything else sees binaries, as they were appended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use lance::{BlobFieldOptions, blob_field_with_options};
 use serde::{Deserialize, Serialize};
 
+use super::progress::OFFSET_COLUMN;
+use crate::catalog::TIMESTAMP_COLUMN;
 use crate::{Error, Result};
 
 /// Where Arrow keeps the name of an extension type, and Lance's name for blobs.
@@ -77,6 +79,10 @@ impl Layout {
 
     /// A column as the lake stores it.
     pub(super) fn stored_field(&self, field: &Arc<Field>) -> Arc<Field> {
+        if let Some((key, value)) = encoding_of(field.name()) {
+            let metadata = HashMap::from([(key.to_owned(), value.to_owned())]);
+            return Arc::new(field.as_ref().clone().with_metadata(metadata));
+        }
         let is_named = match self.blob_columns.is_empty() {
             true => self.blobs_above.is_some(),
             false => self.blob_columns.contains(field.name()),
@@ -99,6 +105,19 @@ impl Layout {
             field.is_nullable(),
             options,
         ))
+    }
+}
+
+/// What Lance then does not try on each page of the lake's own columns, as a field's metadata tells it (`constants.rs` of
+/// lance-encoding): a dictionary of times, which come in runs, would be a sixth of the work of encoding narrow rows, and
+/// offsets have no runs.
+fn encoding_of(column: &str) -> Option<(&'static str, &'static str)> {
+    match column {
+        // A dictionary has no more entries than a page has values, over this.
+        TIMESTAMP_COLUMN => Some(("lance-encoding:dict-divisor", "18446744073709551615")),
+        // Runs are encoded where there are fewer than a page has values, times this.
+        OFFSET_COLUMN => Some(("lance-encoding:rle-threshold", "0")),
+        _ => None,
     }
 }
 

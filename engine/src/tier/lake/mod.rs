@@ -21,6 +21,7 @@ mod schema;
 pub(crate) mod tests;
 mod told;
 mod widen;
+mod writeback;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -16,9 +16,11 @@ use lance_table::format::Fragment;
 use parking_lot::Mutex;
 
 use super::Lake;
+use super::durable::DATA;
 use super::layout::Blobs;
 use super::only::OnlyAt;
 use super::progress::{Found, Progress, Round};
+use super::writeback::Writeback;
 use crate::crash::crash_point;
 use crate::{Error, Result};
 
@@ -87,7 +89,18 @@ impl Lake {
         self.refresh().await?;
         let read_version = self.version();
         let blobs = Blobs::of(&Schema::from(self.dataset.schema()));
-        let mut batches = Box::pin(batches.map(move |rows| blobs.wrap(rows?)));
+        let mut writeback = self
+            .place
+            .root
+            .as_ref()
+            .map(|root| Writeback::new(root.join(DATA)));
+        let mut batches = Box::pin(batches.map(move |rows| {
+            let rows = rows?;
+            if let Some(writeback) = &mut writeback {
+                writeback.passed(crate::tier::round::bytes_of(&rows)?);
+            }
+            blobs.wrap(rows)
+        }));
         let Some(first) = batches.next().await.transpose()? else {
             return Ok(Written {
                 fragments: Vec::new(),

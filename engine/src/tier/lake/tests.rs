@@ -140,6 +140,20 @@ async fn foreign(path: &Path, batch: RecordBatch) -> Dataset {
 }
 
 #[tokio::test]
+async fn a_new_lake_has_no_dictionary_sought_for_its_times_and_no_runs_in_its_offsets() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("t.lance");
+    Lake::create(&at(&root), &columns()).await.unwrap();
+    let lake = Lake::open_existing(&at(&root)).await.unwrap();
+    let told = |column: &str| {
+        let field = lake.dataset().schema().field(column).unwrap();
+        field.metadata.keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(told("__timestamp"), ["lance-encoding:dict-divisor"]);
+    assert_eq!(told(OFFSET_COLUMN), ["lance-encoding:rle-threshold"]);
+}
+
+#[tokio::test]
 async fn progress_survives_reopening_after_each_of_two_rounds() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sub folder/ü %20 #1?.lance");

@@ -30,6 +30,9 @@ pub(crate) type Forgets = fn(&Path) -> bool;
 /// Adds what else there is to an image.
 type Beside = Box<dyn Fn(&Path) + Send>;
 
+/// More than the images of all tests take at once.
+const ROOM_BYTES: u64 = 512 << 20;
+
 /// What tells a file from a later one of the same inode.
 type Identity = (u64, Option<SystemTime>);
 
@@ -156,9 +159,7 @@ impl Watched {
 
     /// Makes an image that a loss of power leaves, one of many.
     fn lose_power(&mut self) {
-        // Who opens an image syncs it once more, which takes long on a disk.
-        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-        let directory = directory.unwrap();
+        let directory = in_memory().unwrap_or_else(|| tempfile::tempdir().unwrap());
         let acknowledged = self.acknowledged.load(Ordering::Acquire);
         let mut random = next(&mut self.random);
         let name = self.root.file_name().unwrap();
@@ -193,6 +194,13 @@ impl Watched {
             fs::write(image, content).unwrap();
         }
     }
+}
+
+/// A directory in memory, if that has room: who opens an image syncs it once more, which takes long on a disk.
+fn in_memory() -> Option<tempfile::TempDir> {
+    let about = rustix::fs::statvfs("/dev/shm").ok()?;
+    let has_room = about.f_bavail.saturating_mul(about.f_frsize) >= ROOM_BYTES;
+    has_room.then(|| tempfile::tempdir_in("/dev/shm").ok())?
 }
 
 /// Content that was never synced is there, or cut, or gone, or zeros.

@@ -18,7 +18,7 @@ use crate::pipeline::{RawRows, StagedLog, StagedRows};
 use crate::schemas::widened;
 use crate::shape::Shape;
 use crate::tier::dead_letters::log::DeadLetterLog;
-use crate::tier::lake::Progress;
+use crate::tier::lake::{Progress, bytes_of};
 
 /// What is handed to the lake's writer at a time, if it comes in smaller pieces.
 pub(crate) const GATHER: Cut = Cut {
@@ -270,14 +270,4 @@ impl<'a, S: FnMut(RecordBatch) -> bool> Gathered<'a, S> {
         self.wants_more = (self.sink)(joined) && self.wants_more;
         Ok(())
     }
-}
-
-/// The bytes of a batch's rows, not of the buffers that they share with others.
-pub(crate) fn bytes_of(batch: &RecordBatch) -> Result<u64> {
-    let columns = batch.columns().iter();
-    let bytes = columns.map(|column| column.to_data().get_slice_memory_size());
-    let bytes = bytes.sum::<std::result::Result<usize, _>>();
-    bytes
-        .map(|bytes| bytes as u64)
-        .map_err(Error::arrow("measure a batch"))
 }

@@ -11,8 +11,7 @@ use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::tier::context::TierContext;
 use crate::tier::heap::Heap;
-use crate::tier::lake::{Lake, Outcome, Progress, Round, TransformRecord, Written};
-use crate::tier::round::bytes_of;
+use crate::tier::lake::{Lake, Outcome, Progress, Round, TransformRecord, Written, bytes_of};
 
 /// Batches on their way to the lake's writer: what bounds the memory of a round.
 pub(crate) const BATCHES_IN_FLIGHT: usize = 2;

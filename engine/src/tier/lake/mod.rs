@@ -54,6 +54,7 @@ pub(crate) use progress::{
 };
 use progress::{Found, Known};
 pub(crate) use round::{Outcome, Written};
+pub(crate) use rows::bytes_of;
 pub(crate) use told::Told;
 
 /// How much of a lake's indices and metadata is kept in memory: Lance's own defaults are 6 GiB and 1 GiB.

@@ -20,6 +20,7 @@ use super::durable::DATA;
 use super::layout::Blobs;
 use super::only::OnlyAt;
 use super::progress::{Found, Progress, Round};
+use super::rows::bytes_of;
 use super::writeback::Writeback;
 use crate::crash::crash_point;
 use crate::{Error, Result};
@@ -97,7 +98,7 @@ impl Lake {
         let mut batches = Box::pin(batches.map(move |rows| {
             let rows = rows?;
             if let Some(writeback) = &mut writeback {
-                writeback.passed(crate::tier::round::bytes_of(&rows)?);
+                writeback.passed(bytes_of(&rows)?);
             }
             blobs.wrap(rows)
         }));

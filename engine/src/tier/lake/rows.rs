@@ -7,7 +7,7 @@ use arrow_array::RecordBatch;
 use lance::datatypes::BlobHandling;
 
 use super::{Lake, error};
-use crate::Result;
+use crate::{Error, Result};
 
 /// Whole rows that are read at a time: they may be large.
 const BATCH_ROWS: usize = 256;
@@ -42,4 +42,14 @@ impl Lake {
                 .boxed())
         }
     }
+}
+
+/// The bytes of a batch's rows, not of the buffers that they share with others.
+pub(crate) fn bytes_of(batch: &RecordBatch) -> Result<u64> {
+    let columns = batch.columns().iter();
+    let bytes = columns.map(|column| column.to_data().get_slice_memory_size());
+    let bytes = bytes.sum::<std::result::Result<usize, _>>();
+    bytes
+        .map(|bytes| bytes as u64)
+        .map_err(Error::arrow("measure a batch"))
 }

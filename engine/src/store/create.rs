@@ -1,0 +1,154 @@
+//! Making a table: its settings are checked, its transforms pinned, its lake made or adopted.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_schema::Schema;
+
+use super::{Store, UNFINISHED, tables_directory};
+use crate::catalog::{self, Generation, TableMeta};
+use crate::error::{Error, Result};
+use crate::log::{Log, sync_directory};
+use crate::options::TableOptions;
+use crate::shape::schemas_of;
+use crate::table::{Table, raw_options};
+use crate::tier::lake::{Lake, LakeOptions, is_secret_in_clear};
+
+const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+
+impl Store {
+    /// Creates a table and its lake, or adopts a lake that has the same columns. Transforms are checked
+    /// against the schema, their plugins and assets copied into the store. The table is durable when this
+    /// returns; after a crash it is there whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TableExists`]; [`Error::Invalid`] for a name, a column or an option that cannot be;
+    /// [`Error::Plugin`] and [`Error::Transform`] for transforms that don't fit; [`Error::Lake`] and
+    /// [`Error::LakeMismatch`] for a lake that cannot be reached or has other columns.
+    pub fn create_table(&self, name: &str, mut options: TableOptions) -> Result<Table> {
+        self.check_open("create a table")?;
+        catalog::check_table_name(name)?;
+        catalog::check_columns(&options.schema)?;
+        check_settings(&options)?;
+        let directory = tables_directory(&self.inner.path).join(name);
+        if directory.exists() {
+            let table = name.to_owned();
+            return Err(Error::TableExists { table });
+        }
+        if self.inner.scheduler.is_none() {
+            return Err(Error::Unavailable {
+                action: "create a table",
+                state: "open read-only",
+            });
+        }
+        options.lake = options.lake.map(|lake| absolute(&lake)).transpose()?;
+        let meta = self.register(&options)?;
+        let bucket = meta.settings.bucket;
+        let unfinished = directory.with_file_name(format!("{name}{UNFINISHED}"));
+        let context = self.context(
+            name,
+            unfinished.clone(),
+            self.write_table(name, &unfinished, meta)?,
+        )?;
+        let schema = Arc::clone(&context.shape().lake_schema);
+        let lake = context.lake;
+        self.inner
+            .executor
+            .run(async move { adopt_lake(&lake, &schema, bucket).await })??;
+        fs::rename(&unfinished, &directory).map_err(Error::io("name the table", &directory))?;
+        sync_directory(&tables_directory(&self.inner.path))?;
+        self.table(name)
+    }
+
+    /// Pins the transforms and finds out what they make of the schema.
+    fn register(&self, options: &TableOptions) -> Result<TableMeta> {
+        let plugins = &self.inner.plugins;
+        let pinned = options.transforms.iter().map(|spec| plugins.pin(spec));
+        let pinned = pinned.collect::<Result<Vec<_>>>()?;
+        let plan = plugins.plan(&options.schema, &pinned, &options.settings.limits)?;
+        let (made, columns) = schemas_of(plan.as_ref(), &options.schema);
+        catalog::check_columns(&columns)?;
+        options.settings.layout.check(&columns)?;
+        Ok(TableMeta::new(
+            options.settings.clone(),
+            options.lake.clone(),
+            options.storage_options.clone(),
+            Generation::new(pinned, &made),
+            &options.schema,
+            &columns,
+        ))
+    }
+
+    /// Writes a table's file and an empty log into a directory that doesn't count yet.
+    fn write_table(&self, name: &str, directory: &Path, meta: TableMeta) -> Result<TableMeta> {
+        if directory.exists() {
+            fs::remove_dir_all(directory).map_err(Error::io("remove", directory))?;
+        }
+        crate::log::create_directory(directory)?;
+        meta.write(directory)?;
+        Log::open(
+            raw_options(name, meta.table_id, &meta.settings, directory),
+            catalog::FIRST_SCHEMA_ID,
+            None,
+        )?;
+        sync_directory(directory)?;
+        Ok(meta)
+    }
+}
+
+/// Opens or creates a new table's lake. Rows of its bucket that are there already would be taken for its own.
+async fn adopt_lake(options: &LakeOptions, schema: &Schema, bucket: i32) -> Result<()> {
+    let lake = Lake::open_or_create(options, schema).await?;
+    match lake.has_rows_of(bucket).await? {
+        false => Ok(()),
+        true => Err(Error::LakeMismatch {
+            uri: lake.uri().to_owned(),
+            reason: format!(
+                "it has rows of bucket {bucket} already; give this table another bucket"
+            ),
+        }),
+    }
+}
+
+/// A local path from the root on, so that it means the same wherever the store is opened; URIs as they are.
+fn absolute(lake: &str) -> Result<String> {
+    if lake.contains("://") {
+        return Ok(lake.to_owned());
+    }
+    let path = std::path::absolute(lake).map_err(Error::io("find", Path::new(lake)))?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+fn check_settings(options: &TableOptions) -> Result<()> {
+    let bytes = options.settings.segment_bytes;
+    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(4096) {
+        return Err(Error::invalid(
+            "segment_bytes",
+            format!("{bytes} is not a multiple of 4096 between 64 KiB and 4 GiB"),
+        ));
+    }
+    let limit = options.settings.max_log_bytes;
+    if limit.is_some_and(|limit| limit < 3 * bytes) {
+        let reason = format!("less than three segments of {bytes} bytes; make them smaller");
+        return Err(Error::invalid("max_log_bytes", reason));
+    }
+    options.settings.maintenance.check()?;
+    let mut secrets = options.storage_options.iter();
+    if let Some((name, _)) = secrets.find(|(name, value)| is_secret_in_clear(name, value))
+        && !options.secrets_in_clear
+    {
+        return Err(Error::invalid(
+            format!("storage option {name:?}"),
+            "holds a secret, which would be written into the store; give env:NAME, a provider of credentials, or allow secrets in clear",
+        ));
+    }
+    if let crate::Durability::Interval(interval) = options.settings.durability
+        && interval.is_zero()
+    {
+        return Err(Error::invalid("durability", "an interval of 0; use sync"));
+    }
+    Ok(())
+}

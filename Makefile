@@ -24,7 +24,7 @@ SOAK_LIMIT ?= 3h
 help:
 	@echo 'make demo   photos to searchable Lance rows (TEXT="a cat" is what it looks for)'
 	@echo 'make test   every test: unit, documentation, plugins, end to end'
-	@echo 'make soak   the long forms of the tests: the log killed 500 times, more batches, more schedules, storms over a lake, thousands of rounds drawn; whatever takes longer than SOAK_LIMIT (3h) is ended'
+	@echo 'make soak   the long forms of the tests: the log killed 500 times, more batches, more schedules, storms and power losses over a lake, thousands of rounds drawn; whatever takes longer than SOAK_LIMIT (3h) is ended'
 	@echo 'make model  the log under a model checker: ALLUVIUM_SCHEDULES (200) orders of its threads per model and scheduler'
 	@echo 'make lint   rustfmt, clippy, rustdoc'
 	@echo 'make fuzz   the fuzzers, FUZZ_SECONDS (600) each; make fuzz-smoke: only their seeds'
@@ -59,7 +59,7 @@ test: plugins setup-python
 soak: setup-python
 	ALLUVIUM_SOAK=1 scripts/limited $(SOAK_LIMIT) cargo test --locked -p alluvium --no-default-features --lib log:: -- --nocapture
 	ALLUVIUM_SOAK=1 ALLUVIUM_SCHEDULES=$${ALLUVIUM_SCHEDULES:-5000} scripts/limited $(SOAK_LIMIT) $(MAKE) model
-	ALLUVIUM_SOAK=1 scripts/limited $(SOAK_LIMIT) cargo test --locked -p alluvium --lib -- storms s3:: --nocapture --include-ignored
+	ALLUVIUM_SOAK=1 scripts/limited $(SOAK_LIMIT) cargo test --locked -p alluvium --lib -- storms s3:: tests_power --nocapture --include-ignored
 	ALLUVIUM_BENCH_LANE=soak scripts/limited $(SOAK_LIMIT) cargo bench --locked -p alluvium-benches --features peers --bench unattended
 
 # A target directory of its own, as everything is compiled with the flag.

@@ -138,6 +138,6 @@ impl LogOptions {
     /// Whether a test planted this fault. In what users run there are none.
     #[cfg(test)]
     pub(crate) fn has(&self, fault: super::tests::Planted) -> bool {
-        self.planted == Some(fault)
+        self.planted == Some(fault) || self.storage.has(fault)
     }
 }

@@ -60,6 +60,19 @@ pub(crate) enum Planted {
     WakeUnlocked,
 }
 
+/// A directory in memory if that has so much room: on a disk each sync takes long.
+#[cfg(any(shuttle, feature = "lake"))]
+pub(crate) fn memory_directory(room_bytes: u64) -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let has_room = rustix::fs::statvfs(memory)
+        .is_ok_and(|about| about.f_bavail.saturating_mul(about.f_frsize) >= room_bytes);
+    let directory = match has_room {
+        true => TempDir::new_in(memory),
+        false => TempDir::new(),
+    };
+    directory.unwrap()
+}
+
 /// The file systems that tests simulate for logs that a store opens, by the logs' directories.
 static SIMULATED: Mutex<Vec<(PathBuf, Simulated)>> = Mutex::new(Vec::new());
 

@@ -176,7 +176,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Has the rows from an offset on transformed anew, as what was staged of them is damaged.
+    /// Has the rows from an offset on transformed anew, as what was staged of them is damaged, or ends before.
     pub(crate) fn begin_anew(&self, from: u64) -> Result<()> {
         let mut log = self.log.write();
         if let Some(old) = log.take() {

@@ -15,10 +15,9 @@ use shuttle::rand::RngCore;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::thread::{self, ScopedJoinHandle};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
-use tempfile::TempDir;
 
 use super::simulated::Simulated;
-use super::{Planted, SEGMENT_BYTES, Values, numbers, options, schema};
+use super::{Planted, SEGMENT_BYTES, Values, memory_directory, numbers, options, schema};
 use crate::error::Error;
 use crate::log::append::{Appended, Log};
 use crate::log::options::{Durability, LogOptions};
@@ -32,6 +31,8 @@ mod stepped;
 
 use stepped::Stepped;
 
+/// More than the files of one schedule take.
+const ROOM_BYTES: u64 = 64 << 20;
 /// As many bytes as two batches fill.
 const TINY_SEGMENT_BYTES: u64 = 12 << 10;
 const BATCH_ROWS: i64 = 200;
@@ -225,12 +226,7 @@ fn run(
     config.silence_warnings = true;
     // The seed is enough to see it again.
     config.failure_persistence = FailurePersistence::None;
-    // In memory if there is such a place.
-    let memory = Path::new("/dev/shm");
-    let directory = match memory.is_dir() {
-        true => TempDir::new_in(memory).unwrap(),
-        false => TempDir::new().unwrap(),
-    };
+    let directory = memory_directory(ROOM_BYTES);
     let root = directory.path().to_path_buf();
     let times = AtomicU64::new(0);
     let runs = move || {

@@ -1,13 +1,14 @@
 //! A dataset that somebody else deleted, brought back or put in its place.
 
 use super::*;
+use crate::pipeline::tests::copy_directory;
 
 #[test]
 fn letters_that_came_back_from_an_old_version_are_not_put_into_the_lake_again() {
     let fixture = Fixture::new();
     let (store, table) = with_letters(&fixture);
     let kept = fixture.path().join("kept");
-    copy(&dataset(&fixture), &kept);
+    copy_directory(&dataset(&fixture), &kept);
     table.replace_transforms(&[harmless(&fixture)]).unwrap();
     assert_eq!(retry(&table).unwrap(), [3, 3, 0, 0]);
     drop((store, table));
@@ -95,15 +96,4 @@ fn dead_letters_of_a_store_that_had_no_dataset_yet_are_settled() {
     }
     assert_eq!(dead_offsets(&table), [5, 7, 13]);
     assert_sound(&table);
-}
-
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &to.join(entry.file_name())),
-            false => drop(fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
-        }
-    }
 }

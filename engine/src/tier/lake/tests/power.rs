@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::index::{IndexKind, IndexSpec};
+use crate::log::tests::memory_directory;
 use crate::maintenance::Maintenance;
 
 /// What was synced below the directories that tests watch.
@@ -87,11 +88,12 @@ fn names(directory: &Path) -> HashMap<String, Identity> {
     named.collect()
 }
 
-/// Watches a directory from now on. What is there is durable.
+/// Watches a directory from now on. What is there is durable. The seed, not 0, chooses when power is lost, and what that leaves.
 pub(crate) fn watch(
     root: &Path,
     forgets: Forgets,
     acknowledged: &Arc<AtomicU64>,
+    seed: u64,
     beside: impl Fn(&Path) + Send + 'static,
 ) {
     let mut watched = Watched {
@@ -101,7 +103,7 @@ pub(crate) fn watch(
         directories: HashMap::new(),
         acknowledged: Arc::clone(acknowledged),
         beside: Box::new(beside),
-        random: 1,
+        random: seed,
         images: Vec::new(),
     };
     watched.note_all(root);
@@ -159,7 +161,7 @@ impl Watched {
 
     /// Makes an image that a loss of power leaves, one of many.
     fn lose_power(&mut self) {
-        let directory = in_memory().unwrap_or_else(|| tempfile::tempdir().unwrap());
+        let directory = memory_directory(ROOM_BYTES);
         let acknowledged = self.acknowledged.load(Ordering::Acquire);
         let mut random = next(&mut self.random);
         let name = self.root.file_name().unwrap();
@@ -194,13 +196,6 @@ impl Watched {
             fs::write(image, content).unwrap();
         }
     }
-}
-
-/// A directory in memory, if that has room: who opens an image syncs it once more, which takes long on a disk.
-fn in_memory() -> Option<tempfile::TempDir> {
-    let about = rustix::fs::statvfs("/dev/shm").ok()?;
-    let has_room = about.f_bavail.saturating_mul(about.f_frsize) >= ROOM_BYTES;
-    has_room.then(|| tempfile::tempdir_in("/dev/shm").ok())?
 }
 
 /// Content that was never synced is there, or cut, or gone, or zeros.
@@ -272,7 +267,7 @@ async fn losses(forgets: Forgets) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let watched = folder.path().join("lake");
     let (root, rounds) = (watched.join("t.lance"), Arc::default());
-    watch(&watched, forgets, &rounds, |_| {});
+    watch(&watched, forgets, &rounds, 1, |_| {});
     let mut lake = Lake::create(&at(&root), &columns()).await.unwrap();
     let table = Uuid::new_v4();
     let policy = Maintenance::default()

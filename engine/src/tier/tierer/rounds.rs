@@ -1,0 +1,277 @@
+//! A table's rounds, one after the other: what is staged goes to the lake, and what is safe there leaves the logs.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Open, Tierer};
+use crate::crash::crash_point;
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::pipeline::{Pipeline, StagedLog};
+use crate::tier::context::{TierContext, TierReport};
+use crate::tier::dead_letters::DeadLetters;
+use crate::tier::history::makers_of;
+use crate::tier::lake::{Lake, Progress, Round};
+use crate::tier::round::{RoundInput, Settled};
+use crate::tier::writing::{check_written, commit, records_of, streamed};
+
+/// At most this many bytes of log become one commit, so that a backlog is settled in steps.
+const ROUND_BYTES_MAX: u64 = 512 << 20;
+
+impl Tierer {
+    /// Runs rounds over what is staged, as soon as it is.
+    pub(super) fn rounds(&self, raw: &Log, pipeline: &Pipeline, until: u64) -> Result<()> {
+        loop {
+            let staged = pipeline.log();
+            let ready = staged
+                .as_ref()
+                .map_or(until, |log| log.committed().min(until));
+            let progress = match (self.round(raw, staged.as_deref(), ready), &staged) {
+                (Err(error), Some(log)) if log.is_damaged(&error) => {
+                    tracing::warn!(%error, "staged rows are damaged; they are made again");
+                    pipeline.begin_anew(self.progress()?.0.to)?;
+                    continue;
+                }
+                (progress, _) => progress?,
+            };
+            if staged.is_some_and(|log| log.committed() < progress.to) {
+                // Power loss took what was staged last of what the lake has. Nothing is to be made of that again.
+                pipeline.begin_anew(progress.to)?;
+                continue;
+            }
+            if progress.to >= until || self.is_closed() {
+                return Ok(());
+            }
+            if progress.to >= ready {
+                pipeline.wait_beyond(progress.to)?;
+            }
+        }
+    }
+
+    fn round(&self, raw: &Log, staged: Option<&StagedLog>, until: u64) -> Result<Progress> {
+        let mut slot = self.open.lock();
+        let mut open = match slot.take() {
+            Some(open) => open,
+            None => self.open(raw)?,
+        };
+        let from = open.progress.to;
+        if from < until {
+            let until = until.min(self.round_end(raw, from));
+            open = self.write_and_commit(raw, staged, open, until)?;
+        }
+        let progress = open.progress;
+        if staged.is_some_and(|log| log.committed() < progress.to) {
+            // The transforms may be reading what would be released.
+            *slot = Some(open);
+            return Ok(progress);
+        }
+        crash_point("round: committed");
+        let released = raw.release(progress.to);
+        crash_point("round: log released");
+        let released =
+            released.and_then(|()| staged.map_or(Ok(()), |log| log.release(progress.to)));
+        crash_point("round: staged log released");
+        self.settle_dead_letters(&mut open);
+        self.note(&open);
+        *slot = Some(open);
+        released.map(|()| progress)
+    }
+
+    /// Settles the dead letters of rounds that are in the lake. What keeps them from it is told, and keeps no round.
+    fn settle_dead_letters(&self, open: &mut Open) {
+        if !self.state.lock().settling.is_over() {
+            return;
+        }
+        let settled = open.dead.settle(&self.context, &open.progress);
+        let mut state = self.state.lock();
+        state.is_settling_wanted = false;
+        match settled {
+            Ok(()) => {
+                state.is_unsettled = false;
+                state.settling.succeeded();
+                state.report.dead_letters_to = open.progress.to;
+                state.report.dead_letters_error = None;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "dead letters are not settled; their log keeps them");
+                state.is_unsettled = true;
+                state.settling.failed();
+                state.report.dead_letters_error = Some(error.to_string());
+            }
+        }
+    }
+
+    /// Does something to the lake and the dead letters while no round runs.
+    pub(crate) fn with_dead_letters<T>(
+        &self,
+        raw: &Log,
+        work: impl FnOnce(&TierContext, Open) -> Result<(Open, T)>,
+    ) -> Result<T> {
+        let mut slot = self.open.lock();
+        if self.is_closed() {
+            return Err(Error::Unavailable {
+                action: "change dead letters",
+                state: "closed",
+            });
+        }
+        let open = match slot.take() {
+            Some(open) => open,
+            None => self.open(raw)?,
+        };
+        // After a failure the lake tells anew what is true, and what was begun is brought to its end.
+        {
+            let mut state = self.state.lock();
+            state.is_unsettled = true;
+            state.settling.hurry();
+        }
+        let (mut open, done) = work(&self.context, open)?;
+        self.settle_dead_letters(&mut open);
+        self.note(&open);
+        *slot = Some(open);
+        Ok(done)
+    }
+
+    /// Where a round that begins at `from` ends, so that it stays below [`ROUND_BYTES_MAX`].
+    fn round_end(&self, raw: &Log, from: u64) -> u64 {
+        let bytes = raw.bytes_from(from);
+        let rows = raw.committed().saturating_sub(from);
+        let share = u128::from(rows) * u128::from(ROUND_BYTES_MAX) / u128::from(bytes.max(1));
+        from + (share as u64).max(1)
+    }
+
+    fn open(&self, raw: &Log) -> Result<Open> {
+        let context = &self.context;
+        let (lake, progress) = self.open_lake(raw)?;
+        lake.accepts(&context.shape().lake_schema)?;
+        let (lake, dead) = DeadLetters::open(context, lake, progress)?;
+        Ok(Open {
+            lake,
+            dead,
+            progress,
+        })
+    }
+
+    /// The lake, whatever its columns are unless this table's are to be brought to it, and how far the table is in it.
+    pub(super) fn open_lake(&self, raw: &Log) -> Result<(Lake, Progress)> {
+        let context = &self.context;
+        self.finish_altering()?;
+        let lake_schema = Arc::clone(&context.shape().lake_schema);
+        let (options, schema) = (context.lake.clone(), lake_schema);
+        let (table_id, bucket) = (context.table_id, context.settings.bucket);
+        let is_new = raw.first_offset() == 0 && self.report().tiered == 0;
+        let (lake, progress) = context.executor.run(async move {
+            let lake = match is_new {
+                true => match Lake::open(&options).await? {
+                    Some(lake) => lake,
+                    None => Lake::open_or_create(&options, &schema).await?,
+                },
+                // An empty lake in place of one that had rows would look as if there had been none.
+                false => Lake::open_existing(&options).await?,
+            };
+            let progress = lake.progress(table_id, bucket).await?;
+            Ok::<_, Error>((lake, progress))
+        })??;
+        // Before anything is done that follows from the lake's word.
+        self.check_bounds(raw, &lake, progress.to)?;
+        Ok((lake, progress))
+    }
+
+    fn check_bounds(&self, raw: &Log, lake: &Lake, tiered: u64) -> Result<()> {
+        let (first, committed) = (raw.first_offset(), raw.committed());
+        if (first..=committed).contains(&tiered) {
+            return Ok(());
+        }
+        Err(Error::LakeMismatch {
+            uri: lake.uri().to_owned(),
+            reason: format!(
+                "it has this table's rows up to offset {tiered}, and the log has those from {first} to {committed}; the lake or the log was replaced"
+            ),
+        })
+    }
+
+    /// Streams the rows up to `until` into data files while they are made, then commits them once.
+    fn write_and_commit(
+        &self,
+        raw: &Log,
+        staged: Option<&StagedLog>,
+        open: Open,
+        until: u64,
+    ) -> Result<Open> {
+        let Open {
+            lake,
+            dead,
+            progress,
+        } = open;
+        let shape = self.context.shape();
+        let input = RoundInput {
+            raw,
+            staged,
+            shape: &shape,
+            bucket: self.context.settings.bucket,
+            dead: &dead.log,
+        };
+        let begun = Instant::now();
+        let (lake, settled, written) = streamed(&self.context.executor, lake, |sink| {
+            std::thread::scope(|scope| {
+                // Beside the writing, as it may take as long; whatever it says is said again below.
+                if raw.durable() < until {
+                    let sync = || drop(raw.sync_through(until));
+                    let _ = std::thread::Builder::new().spawn_scoped(scope, sync);
+                }
+                let settled = input.run(progress, until, &|| self.is_closed(), sink)?;
+                // The lake must not be ahead of what the log has after power loss.
+                raw.sync_through(settled.after.to)?;
+                Ok(settled)
+            })
+        })?;
+        let Settled { after, generation } = settled;
+        check_written(after.rows - progress.rows, &written)?;
+        let transforms = shape.transforms_of(generation);
+        let makers = makers_of(transforms);
+        let history = &self.context.history;
+        history.change(|history| history.note(progress.to, &makers))?;
+        let round = Round {
+            table_id: self.context.table_id,
+            bucket: self.context.settings.bucket,
+            from: progress.to,
+            amends: None,
+            after,
+            transforms: records_of(transforms),
+        };
+        let made = Instant::now();
+        let from = progress.to;
+        let (lake, progress) = commit(&self.context, lake, written, round)?;
+        let rows = progress.to - from;
+        self.metrics
+            .committed(rows, begun.elapsed(), made.elapsed());
+        Ok(Open {
+            lake,
+            dead,
+            progress,
+        })
+    }
+
+    fn note(&self, open: &Open) {
+        let policy = &self.context.settings.maintenance;
+        let unmerged = open.lake.unmerged(policy);
+        let mut state = self.state.lock();
+        let report = TierReport {
+            tiered: open.progress.to,
+            filtered: open.progress.filtered,
+            dead: open.progress.dead,
+            dropped: open.progress.dropped,
+            lake_version: Some(open.lake.version()),
+            last_error: None,
+            last_error_us: None,
+            ..state.report.clone()
+        };
+        self.context.write_report(&report);
+        state.report = report;
+        state.unmerged = unmerged;
+        state.pause_until = Some(Instant::now() + policy.pause(unmerged));
+        state.is_current = true;
+        state.backoff.succeeded();
+        drop(state);
+        self.changed.notify_all();
+    }
+}

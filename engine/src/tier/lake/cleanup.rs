@@ -1,16 +1,21 @@
 //! Removing old versions, and files that no version names.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
 use lance::dataset::cleanup::{CleanupCandidateFile, CleanupPolicy};
 use lance_io::object_store::ObjectStore;
 use object_store::ObjectStoreExt;
 use object_store::path::Path as ObjectPath;
 
 use super::Lake;
+use super::durable::{DELETIONS, TRANSACTIONS, blocking};
 use super::progress::is_missing;
-use crate::Result;
 use crate::crash::crash_point;
 use crate::log::now_us;
 use crate::maintenance::Maintenance;
+use crate::{Error, Result};
 
 /// Unnamed files beyond so many wait for the next time.
 const ORPHANS_MAX: usize = 10_000;
@@ -105,6 +110,12 @@ impl Lake {
                 false => cleaned.orphan_bytes += file.size_bytes,
             }
         }
+        if let Some(root) = self.place.root.clone() {
+            let patience = policy.orphans_after;
+            let (removed, left) = blocking(move || sweep_unfinished(&root, patience)).await?;
+            cleaned.bytes += removed;
+            cleaned.orphan_bytes += left;
+        }
         Ok(())
     }
 
@@ -130,4 +141,42 @@ impl Lake {
         crash_point("cleanup: garbage removed");
         Ok(true)
     }
+}
+
+/// Removes, once they are old enough, the files that a killed writer of a local lake had not named yet, where Lance looks for
+/// named ones only; the bytes that were removed, and those that are left.
+fn sweep_unfinished(root: &Path, patience: Duration) -> Result<(u64, u64)> {
+    let (mut removed, mut left) = (0, 0);
+    for path in unfinished(root) {
+        // Else it has its name by now, or is gone.
+        let Ok(about) = fs::metadata(&path) else {
+            continue;
+        };
+        let written = about.modified().unwrap_or(SystemTime::now());
+        if written.elapsed().unwrap_or_default() < patience {
+            left += about.len();
+            continue;
+        }
+        tracing::info!(file = %path.display(), "removing a file that was never finished");
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &path)(error));
+            }
+            _ => removed += about.len(),
+        }
+    }
+    Ok((removed, left))
+}
+
+/// The names that tempfile and object_store's uploads give.
+fn unfinished(root: &Path) -> impl Iterator<Item = PathBuf> {
+    let directories = [TRANSACTIONS, DELETIONS].map(|name| root.join(name));
+    let entries = directories
+        .into_iter()
+        .filter_map(|path| fs::read_dir(path).ok());
+    let paths = entries.flatten().flatten().map(|entry| entry.path());
+    paths.filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(".tmp") || name.contains('#')
+    })
 }

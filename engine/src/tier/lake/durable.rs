@@ -32,7 +32,8 @@ use crate::{Error, Result};
 pub(super) const DATA: &str = "data";
 const INDICES: &str = "_indices";
 const VERSIONS: &str = "_versions";
-const TRANSACTIONS: &str = "_transactions";
+pub(super) const TRANSACTIONS: &str = "_transactions";
+pub(super) const DELETIONS: &str = "_deletions";
 
 fn sync(path: &Path) -> Result<()> {
     let synced = File::open(path).and_then(|file| file.sync_all());
@@ -42,7 +43,7 @@ fn sync(path: &Path) -> Result<()> {
 }
 
 /// Runs file operations where they don't hold up the runtime.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {

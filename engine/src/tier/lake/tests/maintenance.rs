@@ -56,6 +56,32 @@ async fn a_manifest_that_never_got_its_name_is_garbage_once_it_is_old() {
 }
 
 #[tokio::test]
+async fn what_a_killed_writer_had_not_named_is_garbage_once_it_is_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lake = lake_of_rounds(folder.path(), Uuid::new_v4(), 2).await;
+    let names = [
+        "_transactions/.tmpAb3",
+        "_transactions/1-x.txn#1",
+        "_deletions/.tmpx",
+    ];
+    let unfinished = names.map(|name| folder.path().join(name));
+    std::fs::create_dir_all(folder.path().join("_deletions")).unwrap();
+    for path in &unfinished {
+        std::fs::write(path, "half of it").unwrap();
+    }
+    let patient = strict().orphans_after(Duration::from_secs(3600));
+    let cleaned = lake.clean(&patient).await.unwrap();
+    assert!(cleaned.orphan_bytes >= 30, "{cleaned:?}");
+    assert!(unfinished.iter().all(|path| path.exists()));
+    let cleaned = lake.clean(&strict()).await.unwrap();
+    assert!(cleaned.bytes >= 30, "{cleaned:?}");
+    assert_eq!(cleaned.orphan_bytes, 0);
+    assert!(!unfinished.iter().any(|path| path.exists()));
+    assert!(files_in(&folder.path().join("_transactions")) > 0);
+    assert_eq!(offsets(&lake, 0).await, [0, 1]);
+}
+
+#[tokio::test]
 async fn merging_keeps_rows_their_order_and_the_progress() {
     let folder = tempfile::tempdir().unwrap();
     let table = Uuid::new_v4();

@@ -1,6 +1,14 @@
-//! What the JPEG decoder does not tell before it decodes.
+//! What the JPEG decoder does not tell before it decodes, and decoding to a part of the size.
+//!
+//! The inverse cosine transform of a block of 8 by 8 pixels can give its 4 by 4, 2 by 2 or 1 by 1 means for less work (libjpeg's
+//! `scale_denom`). What is scaled to less than half of that is as good as from all pixels.
 
-use crate::Error;
+use jpeg_decoder::PixelFormat;
+
+use crate::{Error, MEMORY_BUDGET, Size, Target};
+
+/// A picture is reduced to this many times the size that it is scaled to, or more, as Pillow's thumbnails are.
+const GAP: f64 = 2.0;
 
 /// What a JPEG's headers say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +17,36 @@ pub(crate) struct Headers {
     pub(crate) one_scan: bool,
     /// How many components there are: grey has 1, colour 3, CMYK 4.
     pub(crate) components: u8,
+}
+
+/// By how much a picture can be reduced before it is scaled: 1, 2, 4 or 8.
+pub(crate) fn reduction(target: &Target) -> u32 {
+    let Target { crop, size } = target;
+    let across = crop.width / (GAP * f64::from(size.width));
+    let down = crop.height / (GAP * f64::from(size.height));
+    let most = across.min(down);
+    let fits = |by: &u32| f64::from(*by) <= most;
+    [8, 4, 2].into_iter().find(fits).unwrap_or(1)
+}
+
+/// The size of a picture that is reduced.
+pub(crate) fn reduced(size: Size, by: u32) -> Size {
+    Size::new(size.width.div_ceil(by), size.height.div_ceil(by))
+}
+
+/// Decodes a grey or RGB picture to a part of its size; `None` when it is another, or this decoder cannot.
+pub(crate) fn decode_reduced(encoded: &[u8], size: Size, by: u32) -> Option<Vec<u8>> {
+    let Size { width, height } = reduced(size, by);
+    let (width, height) = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
+    let mut decoder = jpeg_decoder::Decoder::new(encoded);
+    decoder.set_max_decoding_buffer_size(MEMORY_BUDGET as usize);
+    decoder.read_info().ok()?;
+    let is_known = matches!(
+        decoder.info()?.pixel_format,
+        PixelFormat::L8 | PixelFormat::RGB24
+    );
+    let is_reduced = is_known && decoder.scale(width, height).ok()? == (width, height);
+    is_reduced.then(|| decoder.decode().ok())?
 }
 
 impl Headers {

@@ -23,16 +23,21 @@ pub(crate) struct Need<'a> {
     pub(crate) results: u64,
     /// What a JPEG's headers say.
     pub(crate) jpeg: Option<jpeg::Headers>,
+    /// What a JPEG is reduced by while it is decoded; 1: not at all.
+    pub(crate) reduced_by: u32,
 }
 
 impl Need<'_> {
     /// The most bytes that are held at a time: the decoder's own, then the scaler's.
     pub(crate) fn bytes(&self) -> u64 {
-        let pixels = self.size.pixels();
+        let pixels = jpeg::reduced(self.size, self.reduced_by).pixels();
         let decoded = pixels * u64::from(self.colour.bytes_per_pixel());
         let channels = u64::from(self.colour.channel_count());
         let narrowed = pixels * channels;
-        let decoding = decoded + pixels * self.decoder_bytes_per_pixel();
+        // A reduced picture is decoded by components, which are put together then.
+        let planes = if self.reduced_by > 1 { decoded } else { 0 };
+        let own = self.size.pixels() * self.decoder_bytes_per_pixel();
+        let decoding = decoded + planes + own;
         // 16-bit channels are narrowed into a second buffer.
         let narrowing = if decoded > narrowed {
             decoded + narrowed
@@ -41,7 +46,8 @@ impl Need<'_> {
         };
         // The scaler goes down first, then across.
         let Target { crop, size } = self.target;
-        let half_way = crop.width.ceil() as u64 * u64::from(size.height);
+        let width = crop.width / f64::from(self.reduced_by);
+        let half_way = width.ceil() as u64 * u64::from(size.height);
         let scaling = narrowed + half_way * channels + self.results;
         decoding.max(narrowing).max(scaling)
     }

@@ -13,6 +13,7 @@ impl Picture {
     pub fn scale(self, target: &Target, algorithm: ResizeAlg) -> Result<DynamicImage, Error> {
         let Self {
             size,
+            reduced_by,
             pixel,
             data,
             orientation,
@@ -26,7 +27,7 @@ impl Picture {
             Image::from_vec_u8(size.width, size.height, data, pixel).map_err(failed)?;
         let Size { width, height } = target.size;
         let mut scaled = Image::new(width, height, pixel);
-        let crop = target.crop;
+        let crop = target.crop.reduced(reduced_by, size);
         let is_copy = crop.width == f64::from(width) && crop.height == f64::from(height);
         let algorithm = if is_copy {
             ResizeAlg::Nearest

@@ -57,6 +57,18 @@ impl Crop {
             height: f64::from(size.height),
         }
     }
+
+    /// The same part of the picture once that is reduced, to a size whose last pixels may stand for fewer.
+    pub(crate) fn reduced(self, by: u32, size: Size) -> Self {
+        let by = f64::from(by);
+        let (left, top) = (self.left / by, self.top / by);
+        Self {
+            left,
+            top,
+            width: (self.width / by).min(f64::from(size.width) - left),
+            height: (self.height / by).min(f64::from(size.height) - top),
+        }
+    }
 }
 
 /// What is cut out of a picture, and what size that is scaled to; both as a viewer sees it.

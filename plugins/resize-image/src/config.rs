@@ -27,7 +27,7 @@ pub struct Config {
     pub background: Colour,
     /// A picture with more pixels fails. Below that, one still fails that would take more than
     /// [`MEMORY_BUDGET`](picture::MEMORY_BUDGET), whatever is written here. To become a thumbnail, 40
-    /// million pixels of a baseline JPEG or a PNG fit that, 14 million of a WebP, 18 million of a
+    /// million pixels of a baseline JPEG or a PNG fit that, 14 million of a WebP, 27 million of a
     /// progressive JPEG; to become larger, fewer.
     pub max_pixels: u64,
 }

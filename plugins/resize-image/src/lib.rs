@@ -47,7 +47,7 @@ pub fn resize_image(encoded: &[u8], config: &Config) -> Result<Resized, Error> {
     // Turned, flattened and padded, a result is held twice, with up to four channels.
     let results = 2 * 4 * layout.scaled.pixels().max(layout.canvas.pixels());
     let target = layout.target();
-    let picture = decoder.decode(&target, results)?;
+    let picture = decoder.decode_reduced(&target, results)?;
     let scaled = picture.scale(&target, config.filter.algorithm())?;
     let finished = canvas::finish(scaled, &layout, config);
     Ok(Resized {

@@ -190,6 +190,41 @@ fn the_resized_photo_still_shows_the_same() {
     assert!(mean < 8.0, "the mean difference is {mean}");
 }
 
+/// How far apart two pictures of one size are, of 255, at the mean.
+fn difference(one: &DynamicImage, other: &DynamicImage) -> f64 {
+    let (one, other) = (one.to_rgb8(), other.to_rgb8());
+    assert_eq!(one.dimensions(), other.dimensions());
+    let pairs = one.iter().zip(other.iter());
+    let sum: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    sum as f64 / one.len() as f64
+}
+
+#[test]
+fn a_thumbnail_of_a_jpeg_looks_as_if_all_pixels_had_been_decoded() {
+    let data = |name: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        std::fs::read(folder.join(name)).unwrap()
+    };
+    let jpegs = [
+        ("rocket.jpg", photo("rocket.jpg")),
+        ("retina.jpg", photo("retina.jpg")),
+        ("hubble_deep_field.jpg", photo("hubble_deep_field.jpg")),
+        ("progressive.jpg", data("progressive.jpg")),
+        ("cmyk.jpg", data("cmyk.jpg")),
+    ];
+    for (name, jpeg) in jpegs {
+        // A PNG is always decoded as a whole.
+        let png = encode(&image::load_from_memory(&jpeg).unwrap(), ImageFormat::Png);
+        // The fewer pixels, the more the edges count.
+        for (width, fit) in [(12, "inside"), (41, "cover"), (70, "fill"), (200, "cover")] {
+            let config =
+                format!(r#"{{"width": {width}, "height": 60, "fit": "{fit}", "format": "png"}}"#);
+            let mean = difference(&resize(&config, &jpeg), &resize(&config, &png));
+            assert!(mean < 2.2, "{name}, {config}: {mean}");
+        }
+    }
+}
+
 #[test]
 fn a_small_picture_is_enlarged_only_when_asked_for() {
     let page = photo("page.png"); // 384x191

@@ -26,7 +26,7 @@ impl Tierer {
             let ready = staged
                 .as_ref()
                 .map_or(until, |log| log.committed().min(until));
-            let progress = match (self.round(raw, staged.as_deref(), ready), &staged) {
+            let progress = match (self.round(raw, pipeline, ready), &staged) {
                 (Err(error), Some(log)) if log.is_damaged(&error) => {
                     tracing::warn!(%error, "staged rows are damaged; they are made again");
                     pipeline.begin_anew(self.progress()?.0.to)?;
@@ -34,11 +34,6 @@ impl Tierer {
                 }
                 (progress, _) => progress?,
             };
-            if staged.is_some_and(|log| log.committed() < progress.to) {
-                // Power loss took what was staged last of what the lake has. Nothing is to be made of that again.
-                pipeline.begin_anew(progress.to)?;
-                continue;
-            }
             if progress.to >= until || self.is_closed() {
                 return Ok(());
             }
@@ -48,23 +43,25 @@ impl Tierer {
         }
     }
 
-    fn round(&self, raw: &Log, staged: Option<&StagedLog>, until: u64) -> Result<Progress> {
+    fn round(&self, raw: &Log, pipeline: &Pipeline, until: u64) -> Result<Progress> {
         let mut slot = self.open.lock();
         let mut open = match slot.take() {
             Some(open) => open,
             None => self.open(raw)?,
         };
+        let mut staged = pipeline.log();
         let from = open.progress.to;
+        if staged.as_ref().is_some_and(|log| log.committed() < from) {
+            // Power loss took what was staged last of what the lake has: nothing is to be made of that again, and the
+            // transforms must not read what is released below.
+            pipeline.begin_anew(from)?;
+            staged = pipeline.log();
+        }
         if from < until {
             let until = until.min(self.round_end(raw, from));
-            open = self.write_and_commit(raw, staged, open, until)?;
+            open = self.write_and_commit(raw, staged.as_deref(), open, until)?;
         }
         let progress = open.progress;
-        if staged.is_some_and(|log| log.committed() < progress.to) {
-            // The transforms may be reading what would be released.
-            *slot = Some(open);
-            return Ok(progress);
-        }
         crash_point("round: committed");
         let released = raw.release(progress.to);
         crash_point("round: log released");

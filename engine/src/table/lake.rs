@@ -79,7 +79,7 @@ impl Table {
     ///
     /// [`Error::Tiering`] with the reason when a round fails. The log keeps the rows, and tiering goes on
     /// trying in the background. Dead letters that cannot be settled are no error here:
-    /// [`TableStatus::dead_letters_error`] tells.
+    /// [`TableStatus::dead_letters_error`](crate::TableStatus::dead_letters_error) tells.
     pub fn flush_to_lake(&self) -> Result<u64> {
         self.start_flush()?.wait()
     }
@@ -213,7 +213,7 @@ impl Table {
     /// The records that a transform failed on and whose round is in the lake, oldest first: the table's
     /// columns, `__offset`, `__timestamp`, `__transform`, `__plugin` (its SHA-256) and `__error`. They are read as they
     /// are needed, from the Lance dataset that they are settled in
-    /// ([`TableStatus::dead_letters_uri`]) and from the log where they wait for that.
+    /// ([`TableStatus::dead_letters_uri`](crate::TableStatus::dead_letters_uri)) and from the log where they wait for that.
     ///
     /// # Errors
     ///
@@ -240,8 +240,9 @@ impl Table {
         dead_letters::retry(&self.inner, filter)
     }
 
-    /// Drops dead letters for good; how many. [`TableStatus::dropped`] counts them. It survives a crash once this
-    /// returned. Where their dataset is gone, [`DeadLetterFilter::all`] gives up what it had, and begins a new one.
+    /// Drops dead letters for good; how many. [`TableStatus::dropped`](crate::TableStatus::dropped) counts them. It survives
+    /// a crash once this returned. Where their dataset is gone, [`DeadLetterFilter::all`] gives up what it had, and begins a
+    /// new one.
     ///
     /// # Errors
     ///

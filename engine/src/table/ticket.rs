@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::TableInner;
 use crate::error::Result;
 
-/// What [`Table::append`] gives: the rows' offsets, and a way to wait for them to be durable.
+/// What [`Table::append`](crate::Table::append) gives: the rows' offsets, and a way to wait for them to be durable.
 #[derive(Debug)]
 #[must_use = "rows survive power loss only once `wait` returned, unless the table's durability is Sync"]
 pub struct Ticket {
@@ -33,7 +33,8 @@ impl Ticket {
     ///
     /// # Errors
     ///
-    /// [`Error::Poisoned`] or [`Error::Io`] when the disk fails: then it is not known whether they do.
+    /// [`Error::Poisoned`](crate::Error::Poisoned) or [`Error::Io`](crate::Error::Io) when the disk fails: then it is not
+    /// known whether they do.
     pub fn wait(&self) -> Result<()> {
         self.table.raw.sync_through(self.offsets.end)
     }

@@ -179,10 +179,11 @@ impl Pipeline {
     /// Has the rows from an offset on transformed anew, as what was staged of them is damaged, or ends before.
     pub(crate) fn begin_anew(&self, from: u64) -> Result<()> {
         let mut log = self.log.write();
-        if let Some(old) = log.take() {
+        if let Some(old) = &*log {
             // Its threads must be gone before there is another one in its place.
             let _ = old.close();
         }
+        // Should this fail, the closed one stays: without a log rows would count as those of a table without transforms.
         *log = Some(Arc::new(self.place.begin(from)?));
         Ok(())
     }

@@ -278,6 +278,26 @@ fn what_power_loss_took_of_the_staged_rows_is_not_made_again_if_the_lake_has_it(
 }
 
 #[test]
+fn no_row_goes_untransformed_where_a_staged_log_cannot_be_begun_anew() {
+    let fixture = Fixture::new();
+    let copy = fixture.transform(&guest("", ""), "y", OnError::DeadLetter);
+    let (store, table) = fixture.create(vec![copy]);
+    let staged = fixture.table_path().join("staged");
+    fs::remove_dir_all(&staged).unwrap();
+    fs::write(&staged, "in its way").unwrap();
+    table.inner.pipeline.begin_anew(0).unwrap_err();
+    let _ = table.append(&rows(0..10)).unwrap();
+    table.flush_to_lake().unwrap_err();
+    assert_eq!(table.status().unwrap().rows_tiered, 0);
+    drop(table);
+    let _ = store.close();
+    fs::remove_file(&staged).unwrap();
+    let (store, table) = fixture.open();
+    assert_eq!(table.flush_to_lake().unwrap(), 10);
+    assert_eq!(column(&store, "y"), some(0..10));
+}
+
+#[test]
 fn staged_rows_of_what_the_raw_log_has_lost_do_not_stand_for_the_rows_that_follow() {
     let fixture = Fixture::new();
     let copy = fixture.transform(&guest("", ""), "y", OnError::DeadLetter);

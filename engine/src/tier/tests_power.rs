@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::lake::tests::power::{self, Forgets, Image};
 use crate::log::tests::Planted;
-use crate::log::tests::simulated::Simulated;
+use crate::log::tests::simulated::{self, Simulated};
 use crate::transform::guests::{record_guest, spec};
 use crate::{
     Durability, IndexKind, Maintenance, OnError, Store, StoreOptions, Table, TableOptions,
@@ -150,6 +150,7 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         power::unwatch(&self.lake());
+        simulated::forget_below(self.directory.path());
     }
 }
 

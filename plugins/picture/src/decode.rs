@@ -5,6 +5,7 @@ use std::io::Cursor;
 use fast_image_resize::PixelType;
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use jpeg_decoder::PixelFormat;
 
 use crate::memory::Need;
 use crate::{Error, MAX_SIDE, MEMORY_BUDGET, Size, Target, jpeg, webp};
@@ -87,9 +88,12 @@ impl<'a> Decoder<'a> {
 
     /// `None` where that cannot be done, or saves nothing.
     fn reduced(&self, stored: &Target, results: u64) -> Option<Picture> {
-        let pixel = match (self.jpeg, self.decoder.color_type()) {
-            (Some(_), ColorType::L8) => PixelType::U8,
-            (Some(_), ColorType::Rgb8) => PixelType::U8x3,
+        if !self.jpeg?.has_certain_colours() {
+            return None;
+        }
+        let (pixel, format) = match self.decoder.color_type() {
+            ColorType::L8 => (PixelType::U8, PixelFormat::L8),
+            ColorType::Rgb8 => (PixelType::U8x3, PixelFormat::RGB24),
             _ => return None,
         };
         let by = jpeg::reduction(stored);
@@ -100,7 +104,7 @@ impl<'a> Decoder<'a> {
             size: jpeg::reduced(self.size, by),
             reduced_by: by,
             pixel,
-            data: jpeg::decode_reduced(self.encoded, self.size, by)?,
+            data: jpeg::decode_reduced(self.encoded, self.size, by, format)?,
             orientation: self.orientation,
         })
     }

@@ -17,6 +17,15 @@ pub(crate) struct Headers {
     pub(crate) one_scan: bool,
     /// How many components there are: grey has 1, colour 3, CMYK 4.
     pub(crate) components: u8,
+    /// What Adobe's segment says of the colours, if there is one: 0 is RGB or CMYK as they are.
+    pub(crate) adobe_transform: Option<u8>,
+}
+
+impl Headers {
+    /// Whether both decoders take the colours for the same.
+    pub(crate) fn has_certain_colours(&self) -> bool {
+        self.components != 3 || self.adobe_transform != Some(0)
+    }
 }
 
 /// By how much a picture can be reduced before it is scaled: 1, 2, 4 or 8.
@@ -34,17 +43,19 @@ pub(crate) fn reduced(size: Size, by: u32) -> Size {
     Size::new(size.width.div_ceil(by), size.height.div_ceil(by))
 }
 
-/// Decodes a grey or RGB picture to a part of its size; `None` when it is another, or this decoder cannot.
-pub(crate) fn decode_reduced(encoded: &[u8], size: Size, by: u32) -> Option<Vec<u8>> {
+/// Decodes a picture of some pixels to a part of its size; `None` when its pixels are others, or this decoder cannot.
+pub(crate) fn decode_reduced(
+    encoded: &[u8],
+    size: Size,
+    by: u32,
+    pixels: PixelFormat,
+) -> Option<Vec<u8>> {
     let Size { width, height } = reduced(size, by);
     let (width, height) = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
     let mut decoder = jpeg_decoder::Decoder::new(encoded);
     decoder.set_max_decoding_buffer_size(MEMORY_BUDGET as usize);
     decoder.read_info().ok()?;
-    let is_known = matches!(
-        decoder.info()?.pixel_format,
-        PixelFormat::L8 | PixelFormat::RGB24
-    );
+    let is_known = decoder.info()?.pixel_format == pixels;
     let is_reduced = is_known && decoder.scale(width, height).ok()? == (width, height);
     is_reduced.then(|| decoder.decode().ok())?
 }
@@ -54,7 +65,7 @@ impl Headers {
     /// would fill what is missing with grey and call it a picture.
     pub(crate) fn read(encoded: &[u8]) -> Result<Self, Error> {
         let mut rest = encoded.get(2..).ok_or(Error::Truncated)?;
-        let mut frame = None;
+        let (mut frame, mut adobe_transform) = (None, None);
         loop {
             let (marker, segment, after) = next_segment(rest).ok_or(Error::Truncated)?;
             match marker {
@@ -62,6 +73,9 @@ impl Headers {
                 0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
                     let components = *segment.get(5).ok_or(Error::Truncated)?;
                     frame = Some((marker, components));
+                }
+                0xee if segment.starts_with(b"Adobe") => {
+                    adobe_transform = segment.get(11).copied();
                 }
                 0xda => {
                     let in_scan = *segment.first().ok_or(Error::Truncated)?;
@@ -74,6 +88,7 @@ impl Headers {
                     return Ok(Self {
                         one_scan: sequential && in_scan == components,
                         components,
+                        adobe_transform,
                     });
                 }
                 _ => {}

@@ -26,9 +26,9 @@ pub struct Config {
     /// `#rrggbb`: what `contain` pads with, and what shows through a transparent picture in JPEG.
     pub background: Colour,
     /// A picture with more pixels fails. Below that, one still fails that would take more than
-    /// [`MEMORY_BUDGET`](picture::MEMORY_BUDGET), whatever is written here. To become a thumbnail, 40
-    /// million pixels of a baseline JPEG or a PNG fit that, 14 million of a WebP, 27 million of a
-    /// progressive JPEG; to become larger, fewer.
+    /// [`MEMORY_BUDGET`](picture::MEMORY_BUDGET), whatever is written here. To become a thumbnail, all
+    /// pixels of a baseline JPEG fit that, 40 million of a PNG, 14 million of a WebP, 22 to 27 million of
+    /// a progressive JPEG; to become larger, fewer.
     pub max_pixels: u64,
 }
 
@@ -103,7 +103,7 @@ pub enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Filter {
-    /// The nearest pixel: fast and jagged.
+    /// The nearest pixel: fast and jagged; of a JPEG that was reduced, its nearest mean.
     Nearest,
     /// Linear.
     Bilinear,

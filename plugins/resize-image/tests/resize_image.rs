@@ -205,7 +205,12 @@ fn a_thumbnail_of_a_jpeg_looks_as_if_all_pixels_had_been_decoded() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
         std::fs::read(folder.join(name)).unwrap()
     };
+    // What was YCbCr is said to be RGB.
+    let mut strange = photo("rocket.jpg");
+    let adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00";
+    strange.splice(2..2, adobe.iter().copied());
     let jpegs = [
+        ("strange.jpg", strange),
         ("rocket.jpg", photo("rocket.jpg")),
         ("retina.jpg", photo("retina.jpg")),
         ("hubble_deep_field.jpg", photo("hubble_deep_field.jpg")),

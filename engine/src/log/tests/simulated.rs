@@ -17,6 +17,13 @@ use super::disk::{
 };
 use crate::log::storage::{Storage, StorageFile};
 
+/// Lets go of the file systems of logs below a directory.
+#[cfg(feature = "lake")]
+pub(crate) fn forget_below(directory: &Path) {
+    let mut all = super::SIMULATED.lock();
+    all.retain(|(of, _)| !of.starts_with(directory));
+}
+
 /// What is called after each sync, and with which path.
 type AfterSync = (fn(&Path), PathBuf);
 

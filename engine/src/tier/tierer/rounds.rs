@@ -57,6 +57,10 @@ impl Tierer {
             pipeline.begin_anew(from)?;
             staged = pipeline.log();
         }
+        // The table may have got its first transforms meanwhile.
+        let until = staged
+            .as_ref()
+            .map_or(until, |log| log.committed().min(until));
         if from < until {
             let until = until.min(self.round_end(raw, from));
             open = self.write_and_commit(raw, staged.as_deref(), open, until)?;
@@ -200,6 +204,11 @@ impl Tierer {
             progress,
         } = open;
         let shape = self.context.shape();
+        if staged.is_none() && !shape.transforms().is_empty() {
+            return Err(Error::Tiering {
+                reason: "the table has transforms, and its staged log is not open".to_owned(),
+            });
+        }
         let input = RoundInput {
             raw,
             staged,

@@ -132,10 +132,12 @@ impl Watched {
                 scope.spawn(|| self.append());
                 self.table().flush_to_lake().unwrap();
             });
-            self.append();
             if turn % 2 == 1 {
+                // A round may go on behind a flush that has what it wanted, and its files would be garbage at once.
+                self.table().flush_to_lake().unwrap();
                 self.table().maintain().unwrap();
             }
+            self.append();
             power::images(&self.lake())
         })
     }

@@ -100,11 +100,12 @@ impl<'a> Decoder<'a> {
         if by == 1 || self.need(stored, results, by).bytes() > MEMORY_BUDGET {
             return None;
         }
+        let size = jpeg::reduced(self.size, by);
         Some(Picture {
-            size: jpeg::reduced(self.size, by),
+            size,
             reduced_by: by,
             pixel,
-            data: jpeg::decode_reduced(self.encoded, self.size, by, format)?,
+            data: jpeg::decode_reduced(self.encoded, size, format)?,
             orientation: self.orientation,
         })
     }

@@ -21,13 +21,6 @@ pub(crate) struct Headers {
     pub(crate) adobe_transform: Option<u8>,
 }
 
-impl Headers {
-    /// Whether both decoders take the colours for the same.
-    pub(crate) fn has_certain_colours(&self) -> bool {
-        self.components != 3 || self.adobe_transform != Some(0)
-    }
-}
-
 /// By how much a picture can be reduced before it is scaled: 1, 2, 4 or 8.
 pub(crate) fn reduction(target: &Target) -> u32 {
     let Target { crop, size } = target;
@@ -43,15 +36,12 @@ pub(crate) fn reduced(size: Size, by: u32) -> Size {
     Size::new(size.width.div_ceil(by), size.height.div_ceil(by))
 }
 
-/// Decodes a picture of some pixels to a part of its size; `None` when its pixels are others, or this decoder cannot.
-pub(crate) fn decode_reduced(
-    encoded: &[u8],
-    size: Size,
-    by: u32,
-    pixels: PixelFormat,
-) -> Option<Vec<u8>> {
-    let Size { width, height } = reduced(size, by);
-    let (width, height) = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
+/// Decodes a picture of some pixels to its [reduced] size; `None` when its pixels are others, or this decoder cannot.
+pub(crate) fn decode_reduced(encoded: &[u8], size: Size, pixels: PixelFormat) -> Option<Vec<u8>> {
+    let (width, height) = (
+        u16::try_from(size.width).ok()?,
+        u16::try_from(size.height).ok()?,
+    );
     let mut decoder = jpeg_decoder::Decoder::new(encoded);
     decoder.set_max_decoding_buffer_size(MEMORY_BUDGET as usize);
     decoder.read_info().ok()?;
@@ -61,6 +51,11 @@ pub(crate) fn decode_reduced(
 }
 
 impl Headers {
+    /// Whether both decoders take the colours for the same.
+    pub(crate) fn has_certain_colours(&self) -> bool {
+        self.components != 3 || self.adobe_transform != Some(0)
+    }
+
     /// Reads the headers up to the first scan, and sees that the picture has an end: the decoder
     /// would fill what is missing with grey and call it a picture.
     pub(crate) fn read(encoded: &[u8]) -> Result<Self, Error> {

@@ -1,8 +1,9 @@
 //! Decodes and scales pictures (PNG, JPEG, WebP, and GIF's first frame) within limits that are
 //! checked before anything is decoded: a few bytes of file can claim gigabytes of pixels.
 //!
-//! [`Decoder::new`] reads the headers; [`Decoder::decode`] the pixels, or [`Decoder::decode_reduced`] as many as are wanted; [`Picture::scale`] cuts,
-//! scales and turns them upright. Colour profiles are not applied.
+//! [`Decoder::new`] reads the headers; [`Decoder::decode`] the pixels, or [`Decoder::decode_reduced`]
+//! as many as are wanted; [`Picture::scale`] cuts, scales and turns them upright. Colour profiles are
+//! not applied.
 
 mod decode;
 mod error;

@@ -23,10 +23,7 @@ impl Tierer {
     pub(super) fn rounds(&self, raw: &Log, pipeline: &Pipeline, until: u64) -> Result<()> {
         loop {
             let staged = pipeline.log();
-            let ready = staged
-                .as_ref()
-                .map_or(until, |log| log.committed().min(until));
-            let progress = match (self.round(raw, pipeline, ready), &staged) {
+            let progress = match (self.round(raw, pipeline, until), &staged) {
                 (Err(error), Some(log)) if log.is_damaged(&error) => {
                     tracing::warn!(%error, "staged rows are damaged; they are made again");
                     pipeline.begin_anew(self.progress()?.0.to)?;
@@ -37,12 +34,13 @@ impl Tierer {
             if progress.to >= until || self.is_closed() {
                 return Ok(());
             }
-            if progress.to >= ready {
+            if staged.is_some_and(|log| progress.to >= log.committed()) {
                 pipeline.wait_beyond(progress.to)?;
             }
         }
     }
 
+    /// Settles what is staged of the rows up to `until`, if anything is.
     fn round(&self, raw: &Log, pipeline: &Pipeline, until: u64) -> Result<Progress> {
         let mut slot = self.open.lock();
         let mut open = match slot.take() {
@@ -57,7 +55,6 @@ impl Tierer {
             pipeline.begin_anew(from)?;
             staged = pipeline.log();
         }
-        // The table may have got its first transforms meanwhile.
         let until = staged
             .as_ref()
             .map_or(until, |log| log.committed().min(until));

@@ -19,9 +19,20 @@ impl Validity {
         }
     }
 
+    #[inline]
     fn push(&mut self, present: bool) {
         // A column that may not be null is given an empty value in a missing one's place.
         let present = present || !self.nullable;
+        if present && self.bits.is_none() {
+            self.rows += 1;
+        } else {
+            self.push_bit(present);
+        }
+    }
+
+    /// Apart, so that a loop over a column without nulls stays small.
+    #[inline(never)]
+    fn push_bit(&mut self, present: bool) {
         if !present && self.bits.is_none() {
             let mut bits = vec![0xff; self.rows / 8];
             if !self.rows.is_multiple_of(8) {
@@ -116,6 +127,7 @@ impl<T: Number> NumberBuilder<T> {
     }
 
     /// Appends a row; a missing one is null, or 0 where the column may not be null.
+    #[inline]
     pub fn push(&mut self, value: Option<T>) {
         value.unwrap_or_default().write(&mut self.data);
         self.validity.push(value.is_some());

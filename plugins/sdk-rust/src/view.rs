@@ -24,8 +24,13 @@ impl<'a> Presence<'a> {
 
     /// The row, if it is there and not null.
     fn check(self, row: usize) -> Option<usize> {
-        let present = row < self.rows && self.validity.is_none_or(|bits| bit(bits, row));
-        present.then_some(row)
+        (row < self.rows && self.has(row)).then_some(row)
+    }
+
+    /// Whether a row that is there is not null.
+    #[inline]
+    fn has(self, row: usize) -> bool {
+        self.validity.is_none_or(|bits| bit(bits, row))
     }
 
     /// Sees that fixed rows take `bytes` bytes in all.
@@ -96,8 +101,10 @@ impl<'a, T: Number> NumberColumn<'a, T> {
     }
 
     /// Every row's value, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Option<T>> {
-        (0..self.presence.rows).map(|row| self.get(row))
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Option<T>> + use<'a, T> {
+        let presence = self.presence;
+        let rows = self.values().enumerate();
+        rows.map(move |(row, value)| presence.has(row).then_some(value))
     }
 
     /// What stands in every row, in order, whether it is null or not: a plain loop over numbers,

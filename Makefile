@@ -43,7 +43,7 @@ plugins: setup
 	scripts/build-plugins $(PLUGINS)
 
 build: setup
-	cargo build --locked -p alluvium-cli
+	cargo build --locked --workspace --exclude alluvium-benches --bin alluvium
 
 demo: build
 	scripts/build-plugins $(PLUGINS) rust
@@ -73,7 +73,7 @@ lint: setup
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --manifest-path plugins/Cargo.toml --all-targets --target-dir $(NATIVE) -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps -p alluvium
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --workspace --lib
 
 format:
 	cargo fmt --all

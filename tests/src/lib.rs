@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -20,6 +20,20 @@ pub fn root() -> PathBuf {
         .parent()
         .expect("the tests lie in the repository")
         .to_path_buf()
+}
+
+/// The width, height and RGB pixels of one of the demo's photographs that are PNGs.
+pub fn photo(name: &str) -> (i32, i32, Vec<u8>) {
+    let file = fs::File::open(root().join("demo/photos").join(name)).expect("a photograph");
+    let mut reader = png::Decoder::new(BufReader::new(file))
+        .read_info()
+        .expect("a PNG");
+    let size = reader.output_buffer_size().expect("a picture that fits");
+    let mut pixels = vec![0; size];
+    let frame = reader.next_frame(&mut pixels).expect("pixels");
+    assert_eq!(frame.color_type, png::ColorType::Rgb);
+    let length = |length| i32::try_from(length).expect("a length");
+    (length(frame.width), length(frame.height), pixels)
 }
 
 /// The command that `cargo build` made beside this test.

@@ -30,22 +30,9 @@ fn text_batch(name: &str, texts: &[Option<&str>]) -> RecordBatch {
     batch(vec![(name, Arc::new(StringArray::from(texts.to_vec())))])
 }
 
-/// A photo's width, height and RGB pixels.
-fn photo(name: &str) -> (i32, i32, Vec<u8>) {
-    let file = std::fs::File::open(root().join("demo/photos").join(name)).unwrap();
-    let mut reader = png::Decoder::new(std::io::BufReader::new(file))
-        .read_info()
-        .unwrap();
-    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-    let frame = reader.next_frame(&mut pixels).unwrap();
-    assert_eq!(frame.color_type, png::ColorType::Rgb);
-    let size = |length| i32::try_from(length).unwrap();
-    (size(frame.width), size(frame.height), pixels)
-}
-
 #[test]
 fn greyscale_turns_a_photo_grey() {
-    let (width, height, pixels) = photo("chelsea.png");
+    let (width, height, pixels) = alluvium_tests::photo("chelsea.png");
     let rgba: Vec<u8> = pixels
         .chunks_exact(3)
         .flat_map(|p| [p[0], p[1], p[2], 255])
@@ -96,7 +83,7 @@ fn greyscale_turns_a_photo_grey() {
 
 #[test]
 fn greyscale_fails_a_picture_of_another_size() {
-    let (width, height, pixels) = photo("chelsea.png");
+    let (width, height, pixels) = alluvium_tests::photo("chelsea.png");
     let rows = batch(vec![
         ("pixels", Arc::new(BinaryArray::from_vec(vec![&pixels; 4]))),
         (

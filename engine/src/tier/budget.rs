@@ -29,13 +29,22 @@ impl Budget {
     pub(crate) fn take(self: &Arc<Self>, bytes: u64) -> Option<Share> {
         let mut taken = self.taken.lock();
         let fits = *taken == 0 || taken.saturating_add(bytes) <= self.bytes;
-        fits.then(|| {
-            *taken += bytes;
-            Share {
-                budget: Arc::clone(self),
-                bytes,
-            }
-        })
+        fits.then(|| self.share(&mut taken, bytes))
+    }
+
+    /// Takes bytes if as many as `others` are still left.
+    pub(crate) fn take_beside(self: &Arc<Self>, bytes: u64, others: u64) -> Option<Share> {
+        let mut taken = self.taken.lock();
+        let wanted = taken.saturating_add(bytes).saturating_add(others);
+        (wanted <= self.bytes).then(|| self.share(&mut taken, bytes))
+    }
+
+    fn share(self: &Arc<Self>, taken: &mut u64, bytes: u64) -> Share {
+        *taken += bytes;
+        Share {
+            budget: Arc::clone(self),
+            bytes,
+        }
     }
 }
 
@@ -59,5 +68,13 @@ mod tests {
         assert!(budget.take(1).is_none());
         drop(shares);
         assert!(budget.take(100).is_some());
+    }
+
+    #[test]
+    fn more_is_taken_only_if_enough_is_left_for_others() {
+        let budget = Arc::new(Budget::new(100));
+        let _share = budget.take(40).unwrap();
+        assert!(budget.take_beside(40, 30).is_none());
+        assert!(budget.take_beside(30, 30).is_some());
     }
 }

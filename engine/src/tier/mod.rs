@@ -10,6 +10,7 @@ pub(crate) mod dead_letters;
 mod heap;
 pub(crate) mod history;
 pub(crate) mod lake;
+mod lanes;
 pub(crate) mod maintainer;
 pub(crate) mod metrics;
 pub(crate) mod round;

@@ -1,5 +1,6 @@
 //! One round: rows of the log, and what was staged of them, become rows of the lake and dead letters.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{
@@ -37,30 +38,29 @@ pub(crate) struct RoundInput<'a> {
     pub(crate) dead: &'a DeadLetterLog,
 }
 
-/// What a round did.
+/// What a round, or a part of one, did.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settled {
-    /// The progress once the rows are in the lake.
-    pub(crate) after: Progress,
+    /// Where it ended, and what became of its rows.
+    pub(crate) done: Progress,
     /// The transforms that made all of the rows.
     pub(crate) generation: u16,
 }
 
 impl RoundInput<'_> {
-    /// Reads the logs from `before.to` to `until`, to where the transforms became others, or to where it is when
+    /// Reads the logs from one offset to another, to where the transforms became others, or to where it is when
     /// `stop` says so, and hands the lake's rows to `sink`, which says whether it wants more. Dead letters are durable
     /// when this returns.
     pub(crate) fn run(
         &self,
-        before: Progress,
-        until: u64,
+        range: Range<u64>,
         stop: &dyn Fn() -> bool,
         sink: impl FnMut(RecordBatch) -> bool,
     ) -> Result<Settled> {
         let mut gathered = Gathered::new(sink, stop, Arc::clone(&self.shape.lake_schema));
         let settled = match self.staged {
-            Some(staged) => self.settle_staged(staged, before, until, &mut gathered)?,
-            None => self.settle_raw(before, until, &mut gathered)?,
+            Some(staged) => self.settle_staged(staged, range, &mut gathered)?,
+            None => self.settle_raw(range, &mut gathered)?,
         };
         gathered.flush()?;
         self.dead.sync()?;
@@ -70,28 +70,30 @@ impl RoundInput<'_> {
     /// The rows of a table without transforms.
     fn settle_raw(
         &self,
-        before: Progress,
-        until: u64,
+        Range {
+            start: from,
+            end: until,
+        }: Range<u64>,
         gathered: &mut Gathered<'_, impl FnMut(RecordBatch) -> bool>,
     ) -> Result<Settled> {
-        let mut after = before;
-        let mut raw = RawRows::new(self.raw, Arc::clone(&self.shape.schemas), before.to);
-        while after.to < until && gathered.wants_more {
+        let mut done = Progress::beginning_at(from);
+        let mut raw = RawRows::new(self.raw, Arc::clone(&self.shape.schemas), from);
+        while done.to < until && gathered.wants_more {
             let cut = Cut {
-                rows_max: GATHER.rows_max.min(until - after.to),
+                rows_max: GATHER.rows_max.min(until - done.to),
                 ..GATHER
             };
             let Some(piece) = raw.next(cut)? else {
                 raw.check()?;
                 break;
             };
-            after.to = piece.offsets.end;
-            after.rows += piece.rows.num_rows() as u64;
+            done.to = piece.offsets.end;
+            done.rows += piece.rows.num_rows() as u64;
             let source = SourceRows::of(&piece);
             gathered.add(lake_rows(self.shape, self.bucket, source, None)?)?;
         }
         Ok(Settled {
-            after,
+            done,
             generation: self.shape.generation(),
         })
     }
@@ -100,15 +102,17 @@ impl RoundInput<'_> {
     fn settle_staged(
         &self,
         staged: &StagedLog,
-        before: Progress,
-        until: u64,
+        Range {
+            start: from,
+            end: until,
+        }: Range<u64>,
         gathered: &mut Gathered<'_, impl FnMut(RecordBatch) -> bool>,
     ) -> Result<Settled> {
-        let mut after = before;
-        let mut raw = RawRows::new(self.raw, Arc::clone(&self.shape.schemas), before.to);
-        let mut reader = staged.read_from(before.to).passing();
+        let mut done = Progress::beginning_at(from);
+        let mut raw = RawRows::new(self.raw, Arc::clone(&self.shape.schemas), from);
+        let mut reader = staged.read_from(from).passing();
         let mut generation = None;
-        while after.to < until && gathered.wants_more {
+        while done.to < until && gathered.wants_more {
             let Some(frame) = reader.next_frame()? else {
                 break;
             };
@@ -117,15 +121,15 @@ impl RoundInput<'_> {
                 break;
             }
             generation = Some(made_by);
-            let rows = self.staged_rows(&frame, made_by, after.to)?;
+            let rows = self.staged_rows(&frame, made_by, done.to)?;
             let piece = raw.take_until(frame.header.end_offset)?;
-            self.count(&piece, &rows, &mut after)?;
+            self.count(&piece, &rows, &mut done)?;
             let made = (&rows.made, rows.origin.as_deref());
             let source = SourceRows::of(&piece);
             gathered.add(lake_rows(self.shape, self.bucket, source, Some(made))?)?;
         }
         Ok(Settled {
-            after,
+            done,
             generation: generation.unwrap_or_else(|| self.shape.generation()),
         })
     }
@@ -145,15 +149,15 @@ impl RoundInput<'_> {
     }
 
     /// Writes the dead letters of a piece, and counts what became of its rows.
-    fn count(&self, piece: &Piece, rows: &StagedRows, after: &mut Progress) -> Result<()> {
+    fn count(&self, piece: &Piece, rows: &StagedRows, done: &mut Progress) -> Result<()> {
         let failures = &rows.failures;
         let offsets = offsets_of(piece);
         self.dead
             .append(&piece.rows, &offsets, &piece.timestamps_us, failures)?;
-        after.to = piece.offsets.end;
-        after.dead += failures.len() as u64;
-        after.filtered += rows.filtered(piece.rows.num_rows() as u64);
-        after.rows += rows.made.num_rows() as u64;
+        done.to = piece.offsets.end;
+        done.dead += failures.len() as u64;
+        done.filtered += rows.filtered(piece.rows.num_rows() as u64);
+        done.rows += rows.made.num_rows() as u64;
         Ok(())
     }
 }

@@ -102,17 +102,21 @@ impl Work {
                 tables.iter().for_each(|table| tell_lag(table));
                 lags_told = Some(Instant::now());
             }
+            let lane_memory = |table: &Arc<TableInner>| table.tierer.lane_memory();
+            let all: u64 = tables.iter().map(lane_memory).sum();
             for table in tables {
+                let others = all - lane_memory(&table);
                 // What is kept for its age grows too old without anything being tiered.
                 if let Err(error) = table.raw.release_tiered() {
                     tracing::warn!(table = table.name, %error, "cannot release a segment");
                 }
                 self.begin_maintenance(&table);
-                let Some(share) = self.budget.take(table.tierer.round_memory()) else {
+                let Some(share) = self.budget.take(table.tierer.lane_memory()) else {
                     continue;
                 };
                 if table.tierer.claim(&table.raw, self.in_background) {
-                    self.begin_round(table, share);
+                    let lanes = self.lanes(&table, share, others);
+                    self.begin_round(table, lanes);
                 }
             }
         }
@@ -157,16 +161,28 @@ impl Work {
         }
     }
 
-    fn begin_round(&self, table: Arc<TableInner>, share: Share) {
+    /// The memory of a table's lanes: more than the one share that it has if it is worth it and each of the other tables can
+    /// still have its own.
+    fn lanes(&self, table: &TableInner, share: Share, others: u64) -> Vec<Share> {
+        let wanted = table.tierer.lanes_wanted(&table.raw, &table.pipeline);
+        let more = || self.budget.take_beside(table.tierer.lane_memory(), others);
+        let mut lanes = vec![share];
+        lanes.extend(std::iter::from_fn(more).take(wanted - 1));
+        lanes
+    }
+
+    fn begin_round(&self, table: Arc<TableInner>, lanes: Vec<Share>) {
         let name = format!("tier-{}", table.name);
         let runner = Arc::clone(&table);
         let spawned = std::thread::Builder::new().name(name).spawn(move || {
-            runner.tierer.drain(&runner.raw, &runner.pipeline);
-            drop(share);
+            runner
+                .tierer
+                .drain(&runner.raw, &runner.pipeline, lanes.len());
+            drop(lanes);
         });
         if let Err(error) = spawned {
             tracing::warn!(%error, "no thread for a round; it is run on the tiering thread");
-            table.tierer.drain(&table.raw, &table.pipeline);
+            table.tierer.drain(&table.raw, &table.pipeline, 1);
         }
     }
 }

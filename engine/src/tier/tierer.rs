@@ -17,12 +17,13 @@ use crate::tier::context::{TierContext, TierReport};
 use crate::tier::dead_letters::DeadLetters;
 use crate::tier::dead_letters::resolution::Resolution;
 use crate::tier::lake::{Lake, Progress};
+use crate::tier::lanes;
 use crate::tier::metrics::TierMetrics;
 use crate::tier::round::GATHER;
 use crate::tier::writing::BATCHES_IN_FLIGHT;
 pub(crate) use altering::Change;
 
-/// What a round holds: gathered batches, of each column what is not a page yet, and parts on their way to an object store.
+/// What a lane of a round holds: gathered batches, of each column what is not a page yet, and parts on their way to an object store.
 const BATCHES_BYTES: u64 = (BATCHES_IN_FLIGHT as u64 + 3) * GATHER.bytes_max;
 const PAGE_BYTES: u64 = 8 << 20;
 const UPLOAD_BYTES: u64 = 50 << 20;
@@ -122,9 +123,9 @@ impl Tierer {
         self.context.lake_progress()
     }
 
-    /// About what a round holds in memory, in bytes: batches on their way, a page of each column that is being encoded, and
+    /// About what a lane of a round holds in memory, in bytes: batches on their way, a page of each column that is being encoded, and
     /// on an object store the parts that are being uploaded.
-    pub(crate) fn round_memory(&self) -> u64 {
+    pub(crate) fn lane_memory(&self) -> u64 {
         let columns = self.context.shape().lake_schema.fields().len() as u64;
         let uploads = if self.context.lake.is_remote() {
             UPLOAD_BYTES
@@ -132,6 +133,22 @@ impl Tierer {
             0
         };
         BATCHES_BYTES + columns * PAGE_BYTES + uploads
+    }
+
+    /// How many lanes what waits is worth.
+    pub(crate) fn lanes_wanted(&self, raw: &Log, pipeline: &Pipeline) -> usize {
+        let waiting = raw.bytes_from(self.report().tiered);
+        self.lanes_worth(waiting, pipeline.log().is_some())
+    }
+
+    /// How many lanes so many bytes of log are worth.
+    fn lanes_worth(&self, bytes: u64, is_staged: bool) -> usize {
+        // Dead letters are appended in the order of their rows. To object stores parts of a file go side by side anyway, more
+        // slowly than one thread encodes them.
+        match is_staged || self.context.lake.is_remote() {
+            true => 1,
+            false => lanes::worth(bytes),
+        }
     }
 
     /// Whether a round should begin now; claims it, so that the caller must run it.
@@ -163,10 +180,10 @@ impl Tierer {
     }
 
     /// Runs rounds until what was committed when this was called is in the lake, and tells who waits.
-    /// The caller has claimed the right to.
-    pub(crate) fn drain(&self, raw: &Log, pipeline: &Pipeline) {
+    /// The caller has claimed the right to, and has memory for so many lanes.
+    pub(crate) fn drain(&self, raw: &Log, pipeline: &Pipeline, lanes: usize) {
         let until = raw.committed();
-        let rounds = || self.rounds(raw, pipeline, until);
+        let rounds = || self.rounds(raw, pipeline, until, lanes);
         // Nothing here should panic; should a library do so, those who wait must not wait for ever.
         let result = catch_unwind(AssertUnwindSafe(rounds)).unwrap_or_else(|_| {
             Err(Error::Tiering {

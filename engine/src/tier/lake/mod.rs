@@ -21,6 +21,7 @@ mod schema;
 pub(crate) mod tests;
 mod told;
 mod widen;
+mod write;
 mod writeback;
 
 use std::collections::HashMap;
@@ -53,9 +54,10 @@ pub(crate) use progress::{
     BUCKET_COLUMN, OFFSET_COLUMN, Progress, Round, TransformRecord, rows_with,
 };
 use progress::{Found, Known};
-pub(crate) use round::{Outcome, Written};
+pub(crate) use round::Outcome;
 pub(crate) use rows::bytes_of;
 pub(crate) use told::Told;
+pub(crate) use write::Written;
 
 /// How much of a lake's indices and metadata is kept in memory: Lance's own defaults are 6 GiB and 1 GiB.
 const INDEX_CACHE_BYTES: usize = 32 << 20;

@@ -55,6 +55,27 @@ pub(crate) struct Progress {
     pub(crate) dropped: u64,
 }
 
+impl Progress {
+    /// Nothing done yet from an offset on.
+    pub(crate) fn beginning_at(offset: u64) -> Self {
+        Self {
+            to: offset,
+            ..Self::default()
+        }
+    }
+
+    /// What this and what was done behind it come to.
+    pub(crate) fn then(self, next: Self) -> Self {
+        Self {
+            to: next.to,
+            rows: self.rows + next.rows,
+            filtered: self.filtered + next.filtered,
+            dead: self.dead + next.dead,
+            dropped: self.dropped + next.dropped,
+        }
+    }
+}
+
 /// A transform as a round records it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct TransformRecord {

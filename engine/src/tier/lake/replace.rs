@@ -68,7 +68,7 @@ impl Lake {
         let operation = Operation::Update {
             removed_fragment_ids: deleted_fragment_ids,
             updated_fragments,
-            new_fragments: written.fragments(),
+            new_fragments: written.fragments().to_vec(),
             fields_modified: Vec::new(),
             compacted_sstables: Vec::new(),
             fields_for_preserving_frag_bitmap: Vec::new(),

@@ -1,63 +1,22 @@
-//! One round: rows are written beside the dataset, then committed once, or not at all.
+//! One round: what was [written](super::write) beside the dataset is committed once, or not at all.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::RecordBatch;
-use arrow_schema::{ArrowError, Schema, SchemaRef};
-use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{Stream, StreamExt};
-use lance::dataset::transaction::{Operation, Transaction, TransactionBuilder};
-use lance::dataset::{CommitBuilder, InsertBuilder, WriteMode, WriteParams};
+use lance::dataset::CommitBuilder;
+use lance::dataset::transaction::{Operation, Transaction};
 use lance_table::format::Fragment;
-use parking_lot::Mutex;
 
 use super::Lake;
-use super::durable::DATA;
-use super::layout::Blobs;
 use super::only::OnlyAt;
 use super::progress::{Found, Progress, Round};
-use super::rows::bytes_of;
-use super::writeback::Writeback;
+use super::write::Written;
 use crate::crash::crash_point;
 use crate::{Error, Result};
 
-/// A data file ends at the first of these.
-const ROWS_PER_FILE: usize = 1 << 20;
-const BYTES_PER_FILE: usize = 1 << 30;
-
 /// How often a commit is tried again when other writers were faster.
 pub(super) const ATTEMPTS: u32 = 30;
-
-/// Rows that are in data files of no version: nobody sees them. Hand them to [`Lake::commit`]; when dropped,
-/// or after a crash, the files stay as garbage for the lake's cleanup.
-#[derive(Debug)]
-#[must_use = "the rows are not in the lake until they are committed"]
-pub(crate) struct Written {
-    fragments: Vec<Fragment>,
-    read_version: u64,
-    /// Rows in those files.
-    pub(crate) rows: u64,
-}
-
-impl Written {
-    pub(super) fn fragments(&self) -> Vec<Fragment> {
-        self.fragments.clone()
-    }
-
-    /// The one transaction that makes these rows visible and records the round.
-    pub(super) fn transaction(&self, round: &Round) -> Transaction {
-        let operation = Operation::Append {
-            fragments: self.fragments.clone(),
-        };
-        TransactionBuilder::new(self.read_version, operation)
-            .transaction_properties(Some(Arc::new(round.properties())))
-            .build()
-    }
-}
 
 /// How a round ended. Either way its offsets are in the lake, exactly once, and on a local lake that survives power loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,78 +35,6 @@ enum Standing {
 }
 
 impl Lake {
-    /// Writes rows to data files without committing them, in bounded memory: batches go to the files as they come.
-    /// When the stream or the writing fails no file is left.
-    pub(crate) async fn write<S>(&mut self, batches: S) -> Result<Written>
-    where
-        S: Stream<Item = Result<RecordBatch>> + Send + 'static,
-    {
-        let batches = Box::pin(batches.filter(|batch| {
-            let empty = batch.as_ref().is_ok_and(|batch| batch.num_rows() == 0);
-            std::future::ready(!empty)
-        }));
-        // The version that the last round left may have been removed since.
-        self.refresh().await?;
-        let read_version = self.version();
-        let blobs = Blobs::of(&Schema::from(self.dataset.schema()));
-        let mut writeback = self
-            .place
-            .root
-            .as_ref()
-            .map(|root| Writeback::new(root.join(DATA)));
-        let mut batches = Box::pin(batches.map(move |rows| {
-            let rows = rows?;
-            if let Some(writeback) = &mut writeback {
-                writeback.passed(bytes_of(&rows)?);
-            }
-            blobs.wrap(rows)
-        }));
-        let Some(first) = batches.next().await.transpose()? else {
-            return Ok(Written {
-                fragments: Vec::new(),
-                read_version,
-                rows: 0,
-            });
-        };
-        let failed = Arc::new(Mutex::new(None));
-        let rows = with_schema(
-            first.schema(),
-            futures::stream::iter([Ok(first)]).chain(batches),
-            failed.clone(),
-        );
-        let params = WriteParams {
-            mode: WriteMode::Append,
-            max_rows_per_file: ROWS_PER_FILE,
-            max_bytes_per_file: BYTES_PER_FILE,
-            skip_auto_cleanup: true,
-            ..WriteParams::default()
-        };
-        let dataset = Arc::new(self.dataset.clone());
-        let insert = InsertBuilder::new(dataset)
-            .with_params(&params)
-            .execute_uncommitted_stream(rows)
-            .await;
-        let transaction = match (insert, failed.lock().take()) {
-            (Ok(transaction), None) => transaction,
-            (_, Some(error)) => return Err(error),
-            (Err(error), None) => return Err(self.error("write to")(error)),
-        };
-        let Operation::Append { fragments } = transaction.operation else {
-            return Err(self.error("write to")(lance::Error::internal(
-                "an append became another operation",
-            )));
-        };
-        let rows = fragments
-            .iter()
-            .filter_map(|fragment| fragment.physical_rows)
-            .sum::<usize>() as u64;
-        Ok(Written {
-            fragments,
-            read_version,
-            rows,
-        })
-    }
-
     /// Deletes what was written for a commit that so many attempts met conflicts, unless one may have been with itself: the
     /// client of an object store that lost a reply and asked again finds its own commit in its way, and once the version of
     /// that is cleaned up nobody can tell. Files that stay, or can't be deleted, are garbage for the lake's cleanup if no
@@ -156,29 +43,6 @@ impl Lake {
         let is_conflict_certain = self.place.root.is_some();
         if attempts == 0 || is_conflict_certain {
             self.discard_fragments(fragments).await;
-        }
-    }
-
-    /// Deletes the files of fragments that no version names.
-    async fn discard_fragments(&self, fragments: &[Fragment]) {
-        let Ok(store) = self.dataset.object_store(None).await else {
-            return;
-        };
-        for file in fragments.iter().flat_map(|fragment| &fragment.files) {
-            let path = self.dataset.data_dir().join(file.path.as_str());
-            if let Err(error) = store.delete(&path).await {
-                tracing::warn!(lake = self.uri(), file = file.path, %error, "an uncommitted data file is left");
-            }
-            let stem = file.path.trim_end_matches(".lance");
-            match store
-                .remove_dir_all(self.dataset.data_dir().join(stem))
-                .await
-            {
-                Err(error) if !super::progress::is_missing(&error) => {
-                    tracing::warn!(lake = self.uri(), file = stem, %error, "uncommitted blob files are left");
-                }
-                _ => {}
-            }
         }
     }
 
@@ -198,11 +62,11 @@ impl Lake {
                 Ok(Standing::Open) => {}
                 Ok(Standing::Ours(progress)) => return Ok(Outcome::Committed(progress)),
                 Ok(Standing::Theirs(progress)) => {
-                    self.discard_after(attempt, &written.fragments).await;
+                    self.discard_after(attempt, written.fragments()).await;
                     return Ok(Outcome::AlreadyCommitted(progress));
                 }
                 Err(error @ Error::LakeMismatch { .. }) => {
-                    self.discard_after(attempt, &written.fragments).await;
+                    self.discard_after(attempt, written.fragments()).await;
                     return Err(error);
                 }
                 Err(error) => return Err(error),
@@ -214,7 +78,7 @@ impl Lake {
             }
             tokio::time::sleep(pause(attempt)).await;
         }
-        self.discard_after(ATTEMPTS, &written.fragments).await;
+        self.discard_after(ATTEMPTS, written.fragments()).await;
         Err(self.out_of_attempts(conflict))
     }
 
@@ -326,23 +190,4 @@ pub(super) fn pause(attempt: u32) -> Duration {
     let jitter = uuid::Uuid::new_v4().as_u128() as u64 % 1000;
     let most = 10_u64 << attempt.min(7);
     Duration::from_millis(most * jitter / 1000)
-}
-
-/// The rows as Lance takes them. Lance tells a failure of the stream in its own words, so the error itself is put aside.
-fn with_schema<S>(
-    schema: SchemaRef,
-    batches: S,
-    failed: Arc<Mutex<Option<Error>>>,
-) -> SendableRecordBatchStream
-where
-    S: Stream<Item = Result<RecordBatch>> + Send + 'static,
-{
-    let batches = batches.map(move |batch| {
-        batch.map_err(|error| {
-            let told = ArrowError::ExternalError(error.to_string().into());
-            *failed.lock() = Some(error);
-            DataFusionError::ArrowError(Box::new(told), None)
-        })
-    });
-    Box::pin(RecordBatchStreamAdapter::new(schema, batches))
 }

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -14,10 +15,11 @@ const EVERY_BYTES: u64 = 16 << 20;
 /// What the names of files begin with that Lance has not finished (tempfile's default).
 const UNFINISHED: &[u8] = b".tmp";
 
-/// Counts the bytes of rows that go to the files of a directory, and sends these to the disk now and then.
-#[derive(Debug)]
+/// Counts the bytes of rows that go to the files of a directory, and sends these to the disk now and then. Copies count
+/// together.
+#[derive(Debug, Clone)]
 pub(super) struct Writeback {
-    since: u64,
+    since: Arc<AtomicU64>,
     files: Arc<Mutex<Files>>,
 }
 
@@ -28,18 +30,17 @@ impl Writeback {
             unfinished: HashMap::new(),
         };
         Self {
-            since: 0,
+            since: Arc::default(),
             files: Arc::new(Mutex::new(files)),
         }
     }
 
     /// Within a runtime.
-    pub(super) fn passed(&mut self, bytes: u64) {
-        self.since += bytes;
-        if self.since < EVERY_BYTES {
+    pub(super) fn passed(&self, bytes: u64) {
+        if self.since.fetch_add(bytes, Ordering::Relaxed) + bytes < EVERY_BYTES {
             return;
         }
-        self.since = 0;
+        self.since.store(0, Ordering::Relaxed);
         let files = Arc::clone(&self.files);
         tokio::task::spawn_blocking(move || {
             // Else a slow disk is still at the last one.

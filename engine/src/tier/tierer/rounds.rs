@@ -1,7 +1,10 @@
 //! A table's rounds, one after the other: what is staged goes to the lake, and what is safe there leaves the logs.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
+
+use arrow_array::RecordBatch;
 
 use super::{Open, Tierer};
 use crate::crash::crash_point;
@@ -12,18 +15,25 @@ use crate::tier::context::{TierContext, TierReport};
 use crate::tier::dead_letters::DeadLetters;
 use crate::tier::history::makers_of;
 use crate::tier::lake::{Lake, Progress, Round};
+use crate::tier::lanes;
 use crate::tier::round::{RoundInput, Settled};
-use crate::tier::writing::{check_written, commit, records_of, streamed};
+use crate::tier::writing::{commit, records_of};
 
 /// At most this many bytes of log become one commit, so that a backlog is settled in steps.
 const ROUND_BYTES_MAX: u64 = 512 << 20;
 
 impl Tierer {
     /// Runs rounds over what is staged, as soon as it is.
-    pub(super) fn rounds(&self, raw: &Log, pipeline: &Pipeline, until: u64) -> Result<()> {
+    pub(super) fn rounds(
+        &self,
+        raw: &Log,
+        pipeline: &Pipeline,
+        until: u64,
+        lanes: usize,
+    ) -> Result<()> {
         loop {
             let staged = pipeline.log();
-            let progress = match (self.round(raw, pipeline, until), &staged) {
+            let progress = match (self.round(raw, pipeline, until, lanes), &staged) {
                 (Err(error), Some(log)) if log.is_damaged(&error) => {
                     tracing::warn!(%error, "staged rows are damaged; they are made again");
                     pipeline.begin_anew(self.progress()?.0.to)?;
@@ -41,7 +51,7 @@ impl Tierer {
     }
 
     /// Settles what is staged of the rows up to `until`, if anything is.
-    fn round(&self, raw: &Log, pipeline: &Pipeline, until: u64) -> Result<Progress> {
+    fn round(&self, raw: &Log, pipeline: &Pipeline, until: u64, lanes: usize) -> Result<Progress> {
         let mut slot = self.open.lock();
         let mut open = match slot.take() {
             Some(open) => open,
@@ -60,7 +70,7 @@ impl Tierer {
             .map_or(until, |log| log.committed().min(until));
         if from < until {
             let until = until.min(self.round_end(raw, from));
-            open = self.write_and_commit(raw, staged.as_deref(), open, until)?;
+            open = self.write_and_commit(raw, staged.as_deref(), open, until, lanes)?;
         }
         let progress = open.progress;
         crash_point("round: committed");
@@ -194,6 +204,7 @@ impl Tierer {
         staged: Option<&StagedLog>,
         open: Open,
         until: u64,
+        lanes: usize,
     ) -> Result<Open> {
         let Open {
             lake,
@@ -206,6 +217,10 @@ impl Tierer {
                 reason: "the table has transforms, and its staged log is not open".to_owned(),
             });
         }
+        let behind = raw.bytes_from(progress.to);
+        let bytes = behind.saturating_sub(raw.bytes_from(until));
+        let lanes = lanes.min(self.lanes_worth(bytes, staged.is_some()));
+        let ranges = lanes::cut(progress.to..until, lanes);
         let input = RoundInput {
             raw,
             staged,
@@ -214,21 +229,25 @@ impl Tierer {
             dead: &dead.log,
         };
         let begun = Instant::now();
-        let (lake, settled, written) = streamed(&self.context.executor, lake, |sink| {
-            std::thread::scope(|scope| {
-                // Beside the writing, as it may take as long; whatever it says is said again below.
-                if raw.durable() < until {
-                    let sync = || drop(raw.sync_through(until));
-                    let _ = std::thread::Builder::new().spawn_scoped(scope, sync);
-                }
-                let settled = input.run(progress, until, &|| self.is_closed(), sink)?;
-                // The lake must not be ahead of what the log has after power loss.
-                raw.sync_through(settled.after.to)?;
-                Ok(settled)
-            })
+        let make = |range: Range<u64>,
+                    stop: &dyn Fn() -> bool,
+                    sink: &mut dyn FnMut(RecordBatch) -> bool| {
+            let settled = input.run(range, &|| stop() || self.is_closed(), sink)?;
+            // The lake must not be ahead of what the log has after power loss.
+            raw.sync_through(settled.done.to)?;
+            Ok(settled)
+        };
+        let executor = &self.context.executor;
+        let (lake, settled, written) = std::thread::scope(|scope| {
+            // Beside the writing, as it may take as long; whatever it says is said again above.
+            if raw.durable() < until {
+                let sync = || drop(raw.sync_through(until));
+                let _ = std::thread::Builder::new().spawn_scoped(scope, sync);
+            }
+            lanes::written(executor, lake, &ranges, &make)
         })?;
-        let Settled { after, generation } = settled;
-        check_written(after.rows - progress.rows, &written)?;
+        let Settled { done, generation } = settled;
+        let after = progress.then(done);
         let transforms = shape.transforms_of(generation);
         let makers = makers_of(transforms);
         let history = &self.context.history;

@@ -1,0 +1,333 @@
+//! A large round in lanes. Lance encodes the batches of one stream one after the other, so a backlog is cut into ranges of
+//! offsets that are read, encoded and written at once, each by a thread and a writer of its own, and committed together.
+
+use std::ops::Range;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Builder};
+
+use arrow_array::RecordBatch;
+
+use crate::crash::crash_point;
+use crate::error::{Error, Result};
+use crate::executor::Executor;
+use crate::tier::lake::{Lake, Written};
+use crate::tier::round::Settled;
+use crate::tier::writing::{check_written, piped};
+
+/// A lane has at least so many bytes of log: its last pages, and its fragments, are not to be small. Those of tests are.
+const LANE_BYTES_LEAST: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
+/// No more, however many cores there are.
+const LANES_MAX: usize = 4;
+
+/// How many lanes so many bytes of log are worth.
+pub(crate) fn worth(bytes: u64) -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let most = cores.min(LANES_MAX) as u64;
+    (bytes / LANE_BYTES_LEAST).clamp(1, most) as usize
+}
+
+/// Cuts a round into as many ranges of offsets, about alike.
+pub(crate) fn cut(round: Range<u64>, lanes: usize) -> Vec<Range<u64>> {
+    let rows = round.end.saturating_sub(round.start);
+    let share = rows.div_ceil(lanes.max(1) as u64).max(1);
+    let starts = (0..lanes as u64).map(|lane| round.start + lane * share);
+    let starts = starts.take_while(|start| *start < round.end);
+    starts
+        .map(|start| start..(start + share).min(round.end))
+        .collect()
+}
+
+/// What makes the rows of a range of offsets: it hands them to a sink, which says whether it wants more, and stops early
+/// when it is told to.
+pub(crate) type Make<'a> = dyn Fn(Range<u64>, &dyn Fn() -> bool, &mut dyn FnMut(RecordBatch) -> bool) -> Result<Settled>
+    + Sync
+    + 'a;
+
+/// Writes the rows of ranges that follow one another to a lake's files; nothing is committed. What is kept is what has no gap
+/// before it: behind a range that failed, or was stopped before its end, the rows are thrown away, for the next round to
+/// make again.
+///
+/// # Errors
+///
+/// What the first range failed with; no file is left then. Another's failure is met again when a round begins there.
+pub(crate) fn written(
+    executor: &Executor,
+    mut lake: Lake,
+    ranges: &[Range<u64>],
+    make: &Make<'_>,
+) -> Result<(Lake, Settled, Written)> {
+    let (lake, writer) = executor.run(async move {
+        let writer = lake.writer().await;
+        (lake, writer)
+    })?;
+    let writer = writer?;
+    let is_broken = AtomicBool::new(false);
+    let lane = |range: &Range<u64>| {
+        let writer = writer.clone();
+        let write = |batches| writer.write(batches);
+        let stop = || is_broken.load(Ordering::Relaxed);
+        let lane = piped(executor, write, |sink| {
+            let settled = make(range.clone(), &stop, sink)?;
+            crash_point("round: rows made");
+            Ok(settled)
+        });
+        let lane = lane.and_then(|(settled, written)| {
+            let (settled, written) = (settled?, written?);
+            check_written(settled.done.rows, &written)?;
+            Ok((settled, written))
+        });
+        if lane.is_err() {
+            is_broken.store(true, Ordering::Relaxed);
+        }
+        lane
+    };
+    let ended = thread::scope(|scope| {
+        let lane = &lane;
+        let (first, others) = ranges.split_first()?;
+        let others = others.iter().map(|range| {
+            let name = format!("tier-lane-{}", range.start);
+            Builder::new()
+                .name(name)
+                .spawn_scoped(scope, move || lane(range))
+        });
+        let others: Vec<_> = others.collect();
+        let mut ended = vec![lane(first)];
+        ended.extend(others.into_iter().map(|other| match other {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(error) => Err(Error::Tiering {
+                reason: format!("no thread for a lane of a round: {error}"),
+            }),
+        }));
+        Some(ended)
+    });
+    crash_point("round: rows written");
+    kept(executor, lake, ranges, ended.unwrap_or_default())
+}
+
+/// Puts together what the lanes wrote without a gap, and deletes the rest.
+fn kept(
+    executor: &Executor,
+    lake: Lake,
+    ranges: &[Range<u64>],
+    ended: Vec<Result<(Settled, Written)>>,
+) -> Result<(Lake, Settled, Written)> {
+    let mut lanes = ranges.iter().zip(ended);
+    let mut kept = lanes.next().map_or_else(
+        || {
+            Err(Error::Tiering {
+                reason: "a round of no rows was begun".to_owned(),
+            })
+        },
+        |(_, first)| first,
+    );
+    let mut discarded = Vec::new();
+    for (range, lane) in lanes {
+        match (lane, &mut kept) {
+            (Ok((settled, written)), Ok((before, rows))) if before.done.to == range.start => {
+                before.done = before.done.then(settled.done);
+                rows.append(written);
+            }
+            (Ok((_, written)), _) => discarded.push(written),
+            (Err(error), _) => {
+                tracing::debug!(%error, from = range.start, "a lane of a round failed; its rows wait for the next");
+            }
+        }
+    }
+    let lake = executor.run(async move {
+        for written in discarded {
+            lake.discard(written).await;
+        }
+        lake
+    })?;
+    let (settled, written) = kept?;
+    Ok((lake, settled, written))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use arrow_array::Int64Array;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::tier::lake::tests::{at, columns, rows};
+    use crate::tier::lake::{OFFSET_COLUMN, Progress, Round};
+    use crate::{StoreOptions, TableOptions};
+
+    /// Rows of a batch.
+    const STEP: u64 = 100;
+
+    proptest! {
+        #[test]
+        fn a_round_is_cut_into_ranges_that_follow_one_another(from in 0_u64..1 << 40, rows in 1_u64..10_000, lanes in 1_usize..9) {
+            let ranges = cut(from..from + rows, lanes);
+            prop_assert!(ranges.len() <= lanes);
+            prop_assert!(ranges.iter().all(|range| range.start < range.end));
+            prop_assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
+            prop_assert_eq!(ranges.first().unwrap().start, from);
+            prop_assert_eq!(ranges.last().unwrap().end, from + rows);
+        }
+    }
+
+    fn settled(to: u64, rows: u64) -> Settled {
+        let done = Progress {
+            to,
+            rows,
+            ..Progress::default()
+        };
+        Settled {
+            done,
+            generation: 0,
+        }
+    }
+
+    /// Hands over the rows of a range until it is told to stop, or an offset is `end`.
+    fn until(
+        end: u64,
+        range: Range<u64>,
+        stop: &dyn Fn() -> bool,
+        sink: &mut dyn FnMut(RecordBatch) -> bool,
+    ) -> Settled {
+        let mut to = range.start;
+        while to < range.end.min(end) && !stop() {
+            let next = (to + STEP).min(range.end).min(end);
+            if !sink(rows(0, to, next)) {
+                break;
+            }
+            to = next;
+        }
+        settled(to, to - range.start)
+    }
+
+    /// Writes three ranges of a thousand rows to a new lake and commits what is kept: up to where, and the files there are.
+    fn written_to(folder: &Path, make: &Make<'_>) -> (Result<u64>, usize, Vec<i64>) {
+        let executor = Executor::new(folder).unwrap();
+        let at = at(&folder.join("lake"));
+        let options = at.clone();
+        let lake = executor.run(async move { Lake::create(&options, &columns()).await });
+        let lake = lake.unwrap().unwrap();
+        let ranges = cut(0..3000, 3);
+        let kept = written(&executor, lake, &ranges, make);
+        let to = kept.and_then(|(mut lake, settled, written)| {
+            let round = Round {
+                table_id: Uuid::new_v4(),
+                bucket: 0,
+                from: 0,
+                amends: None,
+                after: settled.done,
+                transforms: Vec::new(),
+            };
+            executor.run(async move { lake.commit(written, &round).await })??;
+            Ok(settled.done.to)
+        });
+        let files = std::fs::read_dir(folder.join("lake/data"));
+        let files = files.map_or(0, Iterator::count);
+        let offsets = executor.run(async move {
+            let lake = Lake::open_existing(&at).await.unwrap();
+            let rows = lake.dataset().scan().try_into_batch().await.unwrap();
+            let offsets = rows[OFFSET_COLUMN].as_primitive::<Int64Type>();
+            offsets.values().to_vec()
+        });
+        (to, files, offsets.unwrap())
+    }
+
+    #[test]
+    fn what_lanes_wrote_is_in_the_lake_in_the_order_of_offsets() {
+        let folder = TempDir::new().unwrap();
+        // The first ends last.
+        let make: &Make<'_> = &|range, stop, sink| {
+            if range.start == 0 {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Ok(until(u64::MAX, range, stop, sink))
+        };
+        let (to, files, offsets) = written_to(folder.path(), make);
+        assert_eq!((to.unwrap(), files), (3000, 3));
+        assert!(offsets.into_iter().eq(0..3000));
+    }
+
+    #[test]
+    fn behind_a_lane_that_was_stopped_nothing_is_kept() {
+        let folder = TempDir::new().unwrap();
+        let make: &Make<'_> = &|range, stop, sink| {
+            let end = if range.start == 1000 { 1500 } else { u64::MAX };
+            Ok(until(end, range, stop, sink))
+        };
+        let (to, files, offsets) = written_to(folder.path(), make);
+        assert_eq!((to.unwrap(), files), (1500, 2));
+        assert!(offsets.into_iter().eq(0..1500));
+    }
+
+    #[test]
+    fn a_lane_that_fails_takes_only_its_rows_and_those_behind_with_it() {
+        let folder = TempDir::new().unwrap();
+        let make: &Make<'_> = &|range, _, sink| match range.start {
+            1000 => {
+                // Not before the others are done, which it would stop.
+                std::thread::sleep(Duration::from_millis(300));
+                let _ = until(1500, range, &|| false, sink);
+                Err(Error::invalid("the log", "it broke"))
+            }
+            _ => Ok(until(u64::MAX, range, &|| false, sink)),
+        };
+        let (to, files, offsets) = written_to(folder.path(), make);
+        assert_eq!((to.unwrap(), files), (1000, 1));
+        assert!(offsets.into_iter().eq(0..1000));
+    }
+
+    #[test]
+    fn a_round_whose_first_lane_fails_stops_the_others_and_leaves_its_error_and_no_files() {
+        let folder = TempDir::new().unwrap();
+        let make: &Make<'_> = &|range, stop, sink| match range.start {
+            0 => Err(Error::invalid("the log", "it broke")),
+            _ => {
+                let begun = Instant::now();
+                while !stop() {
+                    assert!(begun.elapsed() < Duration::from_secs(60), "never stopped");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(until(u64::MAX, range, &|| false, sink))
+            }
+        };
+        let (to, files, offsets) = written_to(folder.path(), make);
+        assert!(matches!(to, Err(Error::Invalid { .. })), "{to:?}");
+        assert_eq!((files, offsets.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_large_backlog_is_in_the_lake_in_the_order_of_its_offsets() {
+        let folder = TempDir::new().unwrap();
+        let lake = folder.path().join("lake");
+        let store = StoreOptions::new().tiering(false);
+        let store = store.open(folder.path().join("store")).unwrap();
+        let numbers = |from: i64| {
+            let column = Int64Array::from_iter_values(from..from + 8192);
+            RecordBatch::try_from_iter([("n", Arc::new(column) as _)]).unwrap()
+        };
+        let options = TableOptions::new(numbers(0).schema()).lake(lake.to_str().unwrap());
+        let table = store.create_table("t", options).unwrap();
+        let rows = 8192 * 40;
+        assert!(rows as u64 * 8 > 4 * LANE_BYTES_LEAST, "worth lanes");
+        for batch in 0..40 {
+            let _ = table.append(&numbers(batch * 8192)).unwrap();
+        }
+        table.flush_to_lake().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let read = runtime.block_on(async {
+            let lake = Lake::open_existing(&at(&lake)).await.unwrap();
+            lake.dataset().scan().try_into_batch().await.unwrap()
+        });
+        for column in ["n", OFFSET_COLUMN] {
+            let column = read[column].as_primitive::<Int64Type>();
+            assert!(column.values().iter().copied().eq(0..rows));
+        }
+    }
+}

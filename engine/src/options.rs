@@ -306,8 +306,8 @@ impl StoreOptions {
     /// About how many bytes the rounds of all tables may hold in memory together, whatever their backlogs: a round that
     /// does not fit waits for others to end. One round takes 8 MiB for each column of its lake and 20 MiB besides, 50 MiB
     /// more on an object store; one always runs. On disk, a table without transforms that has a backlog of 128 MiB or
-    /// more takes this several times, for parts of it that are written at once on a core each (four at most), if a round of
-    /// every other table still fits beside it. Default: 256 MiB.
+    /// more takes this several times, for parts of it that are written at once on a core each (four at most), as long as a
+    /// round of every other table still fits beside it. Default: 256 MiB.
     ///
     /// What the process's allocator keeps of freed buffers comes on top. From glibc's, a long round takes it back now and then
     /// (malloc_trim(3)).

@@ -5,34 +5,19 @@
 
 #![allow(unsafe_code)]
 
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Not after fewer bytes of rows than these: a small round leaves little.
-const LEAST_BYTES: u64 = 32 << 20;
-/// Not more often: what is given back is faulted in anew, which takes some 40 ms each time.
-const LEAST_TIME: Duration = Duration::from_millis(500);
+/// Free memory is given back after so many bytes of rows, of all rounds together: what is given back is faulted in anew, which
+/// takes some 40 ms each time, and a small round leaves little.
+const EVERY_BYTES: u64 = 128 << 20;
 
-/// Looks at rows that pass, and gives free memory back now and then.
-#[derive(Debug)]
-pub(super) struct Heap {
-    bytes: u64,
-    since: Instant,
-}
+static PASSED: AtomicU64 = AtomicU64::new(0);
 
-impl Heap {
-    pub(super) fn new() -> Self {
-        Self {
-            bytes: 0,
-            since: Instant::now(),
-        }
-    }
-
-    pub(super) fn passed(&mut self, bytes: u64) {
-        self.bytes += bytes;
-        if self.bytes >= LEAST_BYTES && self.since.elapsed() >= LEAST_TIME {
-            give_back();
-            *self = Self::new();
-        }
+/// Counts rows that pass, and gives free memory back now and then.
+pub(super) fn passed(bytes: u64) {
+    if PASSED.fetch_add(bytes, Ordering::Relaxed) + bytes >= EVERY_BYTES {
+        PASSED.store(0, Ordering::Relaxed);
+        give_back();
     }
 }
 

@@ -2,8 +2,8 @@
 //! offsets that are read, encoded and written at once, each by a thread and a writer of its own, and committed together.
 
 use std::ops::Range;
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, Builder};
 
 use arrow_array::RecordBatch;
@@ -15,7 +15,7 @@ use crate::tier::lake::{Lake, Written};
 use crate::tier::round::Settled;
 use crate::tier::writing::{check_written, piped};
 
-/// A lane has at least so many bytes of log: its last pages, and its fragments, are not to be small. Those of tests are.
+/// A lane has about so many bytes of log at least: its last pages, and its fragments, are not to be small. Those of tests are.
 const LANE_BYTES_LEAST: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
 /// No more, however many cores there are.
 const LANES_MAX: usize = 4;
@@ -50,7 +50,7 @@ pub(crate) type Make<'a> = dyn Fn(Range<u64>, &dyn Fn() -> bool, &mut dyn FnMut(
 ///
 /// # Errors
 ///
-/// What the first range failed with; no file is left then. Another's failure is met again when a round begins there.
+/// What the first range failed with. Another's failure is met again when a round begins there.
 pub(crate) fn written(
     executor: &Executor,
     mut lake: Lake,
@@ -62,42 +62,51 @@ pub(crate) fn written(
         (lake, writer)
     })?;
     let writer = writer?;
-    let is_broken = AtomicBool::new(false);
+    // The first offset whose lane failed. Those before it go on to their ends, so that the next round begins with it.
+    let broken = AtomicU64::new(u64::MAX);
     let lane = |range: &Range<u64>| {
         let writer = writer.clone();
         let write = |batches| writer.write(batches);
-        let stop = || is_broken.load(Ordering::Relaxed);
-        let lane = piped(executor, write, |sink| {
+        let stop = || broken.load(Ordering::Relaxed) < range.start;
+        let (settled, written) = piped(executor, write, |sink| {
             let settled = make(range.clone(), &stop, sink)?;
             crash_point("round: rows made");
             Ok(settled)
+        })?;
+        let (settled, written) = (settled?, written?);
+        check_written(settled.done.rows, &written)?;
+        Ok((settled, written))
+    };
+    let lane = |range: &Range<u64>| {
+        // A library's panic is one lane's failure: what the others wrote is to be committed, or deleted.
+        let ended = catch_unwind(AssertUnwindSafe(|| lane(range)));
+        let ended = ended.unwrap_or_else(|_| {
+            Err(Error::Tiering {
+                reason: "a round panicked; its message is on standard error".to_owned(),
+            })
         });
-        let lane = lane.and_then(|(settled, written)| {
-            let (settled, written) = (settled?, written?);
-            check_written(settled.done.rows, &written)?;
-            Ok((settled, written))
-        });
-        if lane.is_err() {
-            is_broken.store(true, Ordering::Relaxed);
+        if ended.is_err() {
+            broken.fetch_min(range.start, Ordering::Relaxed);
         }
-        lane
+        ended
     };
     let ended = thread::scope(|scope| {
         let lane = &lane;
         let (first, others) = ranges.split_first()?;
         let others = others.iter().map(|range| {
             let name = format!("tier-lane-{}", range.start);
-            Builder::new()
-                .name(name)
-                .spawn_scoped(scope, move || lane(range))
+            let thread = Builder::new().name(name);
+            thread.spawn_scoped(scope, move || lane(range))
         });
         let others: Vec<_> = others.collect();
         let mut ended = vec![lane(first)];
-        ended.extend(others.into_iter().map(|other| match other {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            Err(error) => Err(Error::Tiering {
-                reason: format!("no thread for a lane of a round: {error}"),
-            }),
+        ended.extend(others.into_iter().map(|other| {
+            let thread = other.map_err(|error| error.to_string());
+            let ended = thread.and_then(|thread| thread.join().map_err(|_| "it panicked".into()));
+            ended.unwrap_or_else(|reason| {
+                let reason = format!("a lane of a round could not run: {reason}");
+                Err(Error::Tiering { reason })
+            })
         }));
         Some(ended)
     });
@@ -130,7 +139,7 @@ fn kept(
             }
             (Ok((_, written)), _) => discarded.push(written),
             (Err(error), _) => {
-                tracing::debug!(%error, from = range.start, "a lane of a round failed; its rows wait for the next");
+                tracing::warn!(%error, from = range.start, "a lane of a round failed; the next round begins with its rows");
             }
         }
     }
@@ -269,13 +278,12 @@ mod tests {
     #[test]
     fn a_lane_that_fails_takes_only_its_rows_and_those_behind_with_it() {
         let folder = TempDir::new().unwrap();
-        let make: &Make<'_> = &|range, _, sink| match range.start {
-            1000 => {
-                // Not before the others are done, which it would stop.
+        let make: &Make<'_> = &|range, stop, sink| match range.start {
+            0 => {
                 std::thread::sleep(Duration::from_millis(300));
-                let _ = until(1500, range, &|| false, sink);
-                Err(Error::invalid("the log", "it broke"))
+                Ok(until(u64::MAX, range, stop, sink))
             }
+            1000 => Err(Error::invalid("the log", "it broke")),
             _ => Ok(until(u64::MAX, range, &|| false, sink)),
         };
         let (to, files, offsets) = written_to(folder.path(), make);
@@ -303,31 +311,61 @@ mod tests {
     }
 
     #[test]
-    fn a_large_backlog_is_in_the_lake_in_the_order_of_its_offsets() {
+    fn a_lane_that_panics_takes_nothing_of_those_before_it_along() {
         let folder = TempDir::new().unwrap();
-        let lake = folder.path().join("lake");
-        let store = StoreOptions::new().tiering(false);
-        let store = store.open(folder.path().join("store")).unwrap();
+        let make: &Make<'_> = &|range, stop, sink| match range.start {
+            1000 => panic!("a decoder's, say"),
+            _ => Ok(until(u64::MAX, range, stop, sink)),
+        };
+        let (to, _, offsets) = written_to(folder.path(), make);
+        assert_eq!(to.unwrap(), 1000);
+        assert!(offsets.into_iter().eq(0..1000));
+    }
+
+    /// Drains a backlog that is worth lanes, and gives the lake.
+    fn drained(folder: &Path, rows: i64, memory: u64) -> (tokio::runtime::Runtime, Lake) {
+        let lake = folder.join("lake");
+        let store = StoreOptions::new().tiering(false).tiering_memory(memory);
+        let store = store.open(folder.join("store")).unwrap();
         let numbers = |from: i64| {
             let column = Int64Array::from_iter_values(from..from + 8192);
             RecordBatch::try_from_iter([("n", Arc::new(column) as _)]).unwrap()
         };
         let options = TableOptions::new(numbers(0).schema()).lake(lake.to_str().unwrap());
         let table = store.create_table("t", options).unwrap();
-        let rows = 8192 * 40;
         assert!(rows as u64 * 8 > 4 * LANE_BYTES_LEAST, "worth lanes");
-        for batch in 0..40 {
-            let _ = table.append(&numbers(batch * 8192)).unwrap();
+        for from in (0..rows).step_by(8192) {
+            let _ = table.append(&numbers(from)).unwrap();
         }
         table.flush_to_lake().unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let read = runtime.block_on(async {
-            let lake = Lake::open_existing(&at(&lake)).await.unwrap();
-            lake.dataset().scan().try_into_batch().await.unwrap()
-        });
+        let lake = runtime.block_on(Lake::open_existing(&at(&lake))).unwrap();
+        (runtime, lake)
+    }
+
+    #[test]
+    fn a_large_backlog_is_in_the_lake_in_the_order_of_its_offsets() {
+        let folder = TempDir::new().unwrap();
+        let rows = 8192 * 40;
+        let (runtime, lake) = drained(folder.path(), rows, 1 << 30);
+        let read = runtime.block_on(lake.dataset().scan().try_into_batch());
+        let read = read.unwrap();
         for column in ["n", OFFSET_COLUMN] {
             let column = read[column].as_primitive::<Int64Type>();
             assert!(column.values().iter().copied().eq(0..rows));
         }
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        assert_eq!(
+            lake.size().0,
+            cores.min(LANES_MAX) as u64,
+            "a fragment a lane"
+        );
+    }
+
+    #[test]
+    fn a_round_has_one_lane_where_there_is_no_memory_for_more() {
+        let folder = TempDir::new().unwrap();
+        let (_, lake) = drained(folder.path(), 8192 * 40, 1);
+        assert_eq!(lake.size().0, 1);
     }
 }

@@ -102,10 +102,7 @@ impl Work {
                 tables.iter().for_each(|table| tell_lag(table));
                 lags_told = Some(Instant::now());
             }
-            let lane_memory = |table: &Arc<TableInner>| table.tierer.lane_memory();
-            let all: u64 = tables.iter().map(lane_memory).sum();
             for table in tables {
-                let others = all - lane_memory(&table);
                 // What is kept for its age grows too old without anything being tiered.
                 if let Err(error) = table.raw.release_tiered() {
                     tracing::warn!(table = table.name, %error, "cannot release a segment");
@@ -115,8 +112,7 @@ impl Work {
                     continue;
                 };
                 if table.tierer.claim(&table.raw, self.in_background) {
-                    let lanes = self.lanes(&table, share, others);
-                    self.begin_round(table, lanes);
+                    self.begin_round(table, share);
                 }
             }
         }
@@ -161,28 +157,27 @@ impl Work {
         }
     }
 
-    /// The memory of a table's lanes: more than the one share that it has if it is worth it and each of the other tables can
-    /// still have its own.
-    fn lanes(&self, table: &TableInner, share: Share, others: u64) -> Vec<Share> {
-        let wanted = table.tierer.lanes_wanted(&table.raw, &table.pipeline);
-        let more = || self.budget.take_beside(table.tierer.lane_memory(), others);
-        let mut lanes = vec![share];
-        lanes.extend(std::iter::from_fn(more).take(wanted - 1));
-        lanes
+    /// Memory for one more lane of a table's round, if every table that has no round still has its own.
+    fn another_lane(&self, table: &TableInner) -> Option<Share> {
+        let tables = self.tables.lock().all.clone();
+        let idle = tables.iter().filter(|table| !table.tierer.is_running());
+        let idle = idle.map(|table| table.tierer.lane_memory()).sum();
+        self.budget.take_beside(table.tierer.lane_memory(), idle)
     }
 
-    fn begin_round(&self, table: Arc<TableInner>, lanes: Vec<Share>) {
+    fn begin_round(self: &Arc<Self>, table: Arc<TableInner>, share: Share) {
         let name = format!("tier-{}", table.name);
-        let runner = Arc::clone(&table);
+        let (work, runner) = (Arc::clone(self), Arc::clone(&table));
         let spawned = std::thread::Builder::new().name(name).spawn(move || {
+            let another_lane = || work.another_lane(&runner);
             runner
                 .tierer
-                .drain(&runner.raw, &runner.pipeline, lanes.len());
-            drop(lanes);
+                .drain(&runner.raw, &runner.pipeline, &another_lane);
+            drop(share);
         });
         if let Err(error) = spawned {
             tracing::warn!(%error, "no thread for a round; it is run on the tiering thread");
-            table.tierer.drain(&table.raw, &table.pipeline, 1);
+            table.tierer.drain(&table.raw, &table.pipeline, &|| None);
         }
     }
 }

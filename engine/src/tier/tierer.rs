@@ -13,6 +13,7 @@ use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::log::{Log, now_us};
 use crate::pipeline::Pipeline;
+use crate::tier::budget::Share;
 use crate::tier::context::{TierContext, TierReport};
 use crate::tier::dead_letters::DeadLetters;
 use crate::tier::dead_letters::resolution::Resolution;
@@ -27,6 +28,9 @@ pub(crate) use altering::Change;
 const BATCHES_BYTES: u64 = (BATCHES_IN_FLIGHT as u64 + 3) * GATHER.bytes_max;
 const PAGE_BYTES: u64 = 8 << 20;
 const UPLOAD_BYTES: u64 = 50 << 20;
+
+/// Gives memory for one more lane, if there is any left for it.
+pub(crate) type AnotherLane<'a> = &'a dyn Fn() -> Option<Share>;
 
 /// Settles a table's rows in its lake, a round at a time.
 #[derive(Debug)]
@@ -135,12 +139,6 @@ impl Tierer {
         BATCHES_BYTES + columns * PAGE_BYTES + uploads
     }
 
-    /// How many lanes what waits is worth.
-    pub(crate) fn lanes_wanted(&self, raw: &Log, pipeline: &Pipeline) -> usize {
-        let waiting = raw.bytes_from(self.report().tiered);
-        self.lanes_worth(waiting, pipeline.log().is_some())
-    }
-
     /// How many lanes so many bytes of log are worth.
     fn lanes_worth(&self, bytes: u64, is_staged: bool) -> usize {
         // Dead letters are appended in the order of their rows. To object stores parts of a file go side by side anyway, more
@@ -180,10 +178,10 @@ impl Tierer {
     }
 
     /// Runs rounds until what was committed when this was called is in the lake, and tells who waits.
-    /// The caller has claimed the right to, and has memory for so many lanes.
-    pub(crate) fn drain(&self, raw: &Log, pipeline: &Pipeline, lanes: usize) {
+    /// The caller has claimed the right to, and has memory for one lane.
+    pub(crate) fn drain(&self, raw: &Log, pipeline: &Pipeline, another_lane: AnotherLane<'_>) {
         let until = raw.committed();
-        let rounds = || self.rounds(raw, pipeline, until, lanes);
+        let rounds = || self.rounds(raw, pipeline, until, another_lane);
         // Nothing here should panic; should a library do so, those who wait must not wait for ever.
         let result = catch_unwind(AssertUnwindSafe(rounds)).unwrap_or_else(|_| {
             Err(Error::Tiering {
@@ -255,11 +253,15 @@ impl Tierer {
         }
     }
 
+    pub(crate) fn is_running(&self) -> bool {
+        self.state.lock().is_running
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.state.lock().is_closed
     }
 
-    /// Begins no more rounds; one that runs commits what it has made and ends.
+    /// Begins no more rounds; one that runs commits what its first lane has made and ends.
     pub(crate) fn close(&self) {
         self.state.lock().is_closed = true;
         self.changed.notify_all();

@@ -10,7 +10,7 @@ use crate::crash::crash_point;
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::tier::context::TierContext;
-use crate::tier::heap::Heap;
+use crate::tier::heap;
 use crate::tier::lake::{Lake, Outcome, Progress, Round, TransformRecord, Written, bytes_of};
 
 /// Batches on their way to the lake's writer: what bounds the memory of a round.
@@ -49,9 +49,8 @@ where
     let (sender, mut receiver) = mpsc::channel(BATCHES_IN_FLIGHT);
     let batches = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
     let writing = executor.start(write(batches.boxed()));
-    let mut heap = Heap::new();
     let made = make(&mut |batch| {
-        heap.passed(bytes_of(&batch).unwrap_or_default());
+        heap::passed(bytes_of(&batch).unwrap_or_default());
         sender.blocking_send(Ok(batch)).is_ok()
     });
     if let Err(error) = &made {

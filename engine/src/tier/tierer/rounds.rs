@@ -1,12 +1,13 @@
 //! A table's rounds, one after the other: what is staged goes to the lake, and what is safe there leaves the logs.
 
+use std::iter::from_fn;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
 
-use super::{Open, Tierer};
+use super::{AnotherLane, Open, Tierer};
 use crate::crash::crash_point;
 use crate::error::{Error, Result};
 use crate::log::Log;
@@ -29,11 +30,11 @@ impl Tierer {
         raw: &Log,
         pipeline: &Pipeline,
         until: u64,
-        lanes: usize,
+        another_lane: AnotherLane<'_>,
     ) -> Result<()> {
         loop {
             let staged = pipeline.log();
-            let progress = match (self.round(raw, pipeline, until, lanes), &staged) {
+            let progress = match (self.round(raw, pipeline, until, another_lane), &staged) {
                 (Err(error), Some(log)) if log.is_damaged(&error) => {
                     tracing::warn!(%error, "staged rows are damaged; they are made again");
                     pipeline.begin_anew(self.progress()?.0.to)?;
@@ -51,7 +52,13 @@ impl Tierer {
     }
 
     /// Settles what is staged of the rows up to `until`, if anything is.
-    fn round(&self, raw: &Log, pipeline: &Pipeline, until: u64, lanes: usize) -> Result<Progress> {
+    fn round(
+        &self,
+        raw: &Log,
+        pipeline: &Pipeline,
+        until: u64,
+        another_lane: AnotherLane<'_>,
+    ) -> Result<Progress> {
         let mut slot = self.open.lock();
         let mut open = match slot.take() {
             Some(open) => open,
@@ -70,7 +77,7 @@ impl Tierer {
             .map_or(until, |log| log.committed().min(until));
         if from < until {
             let until = until.min(self.round_end(raw, from));
-            open = self.write_and_commit(raw, staged.as_deref(), open, until, lanes)?;
+            open = self.write_and_commit(raw, staged.as_deref(), open, until, another_lane)?;
         }
         let progress = open.progress;
         crash_point("round: committed");
@@ -204,7 +211,7 @@ impl Tierer {
         staged: Option<&StagedLog>,
         open: Open,
         until: u64,
-        lanes: usize,
+        another_lane: AnotherLane<'_>,
     ) -> Result<Open> {
         let Open {
             lake,
@@ -219,8 +226,9 @@ impl Tierer {
         }
         let behind = raw.bytes_from(progress.to);
         let bytes = behind.saturating_sub(raw.bytes_from(until));
-        let lanes = lanes.min(self.lanes_worth(bytes, staged.is_some()));
-        let ranges = lanes::cut(progress.to..until, lanes);
+        let worth = self.lanes_worth(bytes, staged.is_some());
+        let more: Vec<_> = from_fn(another_lane).take(worth - 1).collect();
+        let ranges = lanes::cut(progress.to..until, 1 + more.len());
         let input = RoundInput {
             raw,
             staged,
@@ -246,6 +254,7 @@ impl Tierer {
             }
             lanes::written(executor, lake, &ranges, &make)
         })?;
+        drop(more);
         let Settled { done, generation } = settled;
         let after = progress.then(done);
         let transforms = shape.transforms_of(generation);

@@ -1,6 +1,6 @@
 //! Tiering: the rows of a table's log, transformed, settled into Lance fragments, once.
 //!
-//! [`lake`] ◀ [`context`], [`round`] ◀ [`tierer`], [`maintainer`] ◀ [`scheduler`]. Each commit to the lake carries the range of offsets that
+//! [`lake`] ◀ [`context`], [`round`] ◀ [`lanes`] ◀ [`tierer`], [`maintainer`] ◀ [`scheduler`]. Each commit to the lake carries the range of offsets that
 //! it settles, so the lake itself says where to go on (I1); a log segment is released only when the lake's
 //! files are durable (I2).
 

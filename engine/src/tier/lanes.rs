@@ -2,7 +2,6 @@
 //! offsets that are read, encoded and written at once, each by a thread and a writer of its own, and committed together.
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, Builder};
 
@@ -68,22 +67,15 @@ pub(crate) fn written(
         let writer = writer.clone();
         let write = |batches| writer.write(batches);
         let stop = || broken.load(Ordering::Relaxed) < range.start;
-        let (settled, written) = piped(executor, write, |sink| {
+        let ended = piped(executor, write, |sink| {
             let settled = make(range.clone(), &stop, sink)?;
             crash_point("round: rows made");
             Ok(settled)
-        })?;
-        let (settled, written) = (settled?, written?);
-        check_written(settled.done.rows, &written)?;
-        Ok((settled, written))
-    };
-    let lane = |range: &Range<u64>| {
-        // A library's panic is one lane's failure: what the others wrote is to be committed, or deleted.
-        let ended = catch_unwind(AssertUnwindSafe(|| lane(range)));
-        let ended = ended.unwrap_or_else(|_| {
-            Err(Error::Tiering {
-                reason: "a round panicked; its message is on standard error".to_owned(),
-            })
+        });
+        let ended = ended.and_then(|(settled, written)| {
+            let (settled, written) = (settled?, written?);
+            check_written(settled.done.rows, &written)?;
+            Ok((settled, written))
         });
         if ended.is_err() {
             broken.fetch_min(range.start, Ordering::Relaxed);
@@ -311,14 +303,16 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_panics_takes_nothing_of_those_before_it_along() {
+    fn a_lane_that_panics_leaves_no_file_and_takes_nothing_of_those_before_it_along() {
         let folder = TempDir::new().unwrap();
-        let make: &Make<'_> = &|range, stop, sink| match range.start {
-            1000 => panic!("a decoder's, say"),
-            _ => Ok(until(u64::MAX, range, stop, sink)),
+        let make: &Make<'_> = &|range, stop, sink| {
+            let is_second = range.start == 1000;
+            let settled = until(u64::MAX, range, stop, sink);
+            assert!(!is_second, "a decoder's, say");
+            Ok(settled)
         };
-        let (to, _, offsets) = written_to(folder.path(), make);
-        assert_eq!(to.unwrap(), 1000);
+        let (to, files, offsets) = written_to(folder.path(), make);
+        assert_eq!((to.unwrap(), files), (1000, 1));
         assert!(offsets.into_iter().eq(0..1000));
     }
 

@@ -1,5 +1,7 @@
 //! Rows on their way into a lake: written to its files while they are made, then committed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use arrow_array::RecordBatch;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -49,9 +51,15 @@ where
     let (sender, mut receiver) = mpsc::channel(BATCHES_IN_FLIGHT);
     let batches = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
     let writing = executor.start(write(batches.boxed()));
-    let made = make(&mut |batch| {
+    let mut sink = |batch: RecordBatch| {
         heap::passed(bytes_of(&batch).unwrap_or_default());
         sender.blocking_send(Ok(batch)).is_ok()
+    };
+    // A library's panic is a failure like another: the writer is to delete its files.
+    let made = catch_unwind(AssertUnwindSafe(|| make(&mut sink))).unwrap_or_else(|_| {
+        Err(Error::Tiering {
+            reason: "making the rows panicked; the message is on standard error".to_owned(),
+        })
     });
     if let Err(error) = &made {
         // The writer must not take a stream that broke off for one that ended.

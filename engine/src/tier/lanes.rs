@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, Builder};
+use std::thread::{self, Builder, ScopedJoinHandle};
 
 use arrow_array::RecordBatch;
 
@@ -43,6 +43,9 @@ pub(crate) type Make<'a> = dyn Fn(Range<u64>, &dyn Fn() -> bool, &mut dyn FnMut(
     + Sync
     + 'a;
 
+/// How a lane ended: what became of its rows, and where they are written.
+type Lane = Result<(Settled, Written)>;
+
 /// Writes the rows of ranges that follow one another to a lake's files; nothing is committed. What is kept is what has no gap
 /// before it: behind a range that failed, or was stopped before its end, the rows are thrown away, for the next round to
 /// make again.
@@ -56,6 +59,11 @@ pub(crate) fn written(
     ranges: &[Range<u64>],
     make: &Make<'_>,
 ) -> Result<(Lake, Settled, Written)> {
+    let Some((first, others)) = ranges.split_first() else {
+        return Err(Error::Tiering {
+            reason: "a round of no rows was begun".to_owned(),
+        });
+    };
     let (lake, writer) = executor.run(async move {
         let writer = lake.writer().await;
         (lake, writer)
@@ -82,48 +90,39 @@ pub(crate) fn written(
         }
         ended
     };
-    let ended = thread::scope(|scope| {
+    let (kept, ended) = thread::scope(|scope| {
         let lane = &lane;
-        let (first, others) = ranges.split_first()?;
-        let others = others.iter().map(|range| {
-            let name = format!("tier-lane-{}", range.start);
-            let thread = Builder::new().name(name);
+        let threads = others.iter().map(|range| {
+            let thread = Builder::new().name(format!("tier-lane-{}", range.start));
             thread.spawn_scoped(scope, move || lane(range))
         });
-        let others: Vec<_> = others.collect();
-        let mut ended = vec![lane(first)];
-        ended.extend(others.into_iter().map(|other| {
-            let thread = other.map_err(|error| error.to_string());
-            let ended = thread.and_then(|thread| thread.join().map_err(|_| "it panicked".into()));
-            ended.unwrap_or_else(|reason| {
-                let reason = format!("a lane of a round could not run: {reason}");
-                Err(Error::Tiering { reason })
-            })
-        }));
-        Some(ended)
+        let threads: Vec<_> = threads.collect();
+        let first = lane(first);
+        (first, threads.into_iter().map(joined).collect::<Vec<_>>())
     });
     crash_point("round: rows written");
-    kept(executor, lake, ranges, ended.unwrap_or_default())
+    without_gap(executor, lake, kept, others.iter().zip(ended))
 }
 
-/// Puts together what the lanes wrote without a gap, and deletes the rest.
-fn kept(
+/// How a lane's thread ended, if there could be one.
+fn joined(thread: std::io::Result<ScopedJoinHandle<'_, Lane>>) -> Lane {
+    let thread = thread.map_err(|error| error.to_string());
+    let ended = thread.and_then(|thread| thread.join().map_err(|_| "it panicked".into()));
+    ended.unwrap_or_else(|reason| {
+        let reason = format!("a lane of a round could not run: {reason}");
+        Err(Error::Tiering { reason })
+    })
+}
+
+/// Puts together what the first lane and those behind it wrote without a gap, and deletes the rest.
+fn without_gap<'a>(
     executor: &Executor,
     lake: Lake,
-    ranges: &[Range<u64>],
-    ended: Vec<Result<(Settled, Written)>>,
+    mut kept: Lane,
+    behind: impl Iterator<Item = (&'a Range<u64>, Lane)>,
 ) -> Result<(Lake, Settled, Written)> {
-    let mut lanes = ranges.iter().zip(ended);
-    let mut kept = lanes.next().map_or_else(
-        || {
-            Err(Error::Tiering {
-                reason: "a round of no rows was begun".to_owned(),
-            })
-        },
-        |(_, first)| first,
-    );
     let mut discarded = Vec::new();
-    for (range, lane) in lanes {
+    for (range, lane) in behind {
         match (lane, &mut kept) {
             (Ok((settled, written)), Ok((before, rows))) if before.done.to == range.start => {
                 before.done = before.done.then(settled.done);
@@ -208,8 +207,11 @@ mod tests {
         settled(to, to - range.start)
     }
 
-    /// Writes three ranges of a thousand rows to a new lake and commits what is kept: up to where, and the files there are.
-    fn written_to(folder: &Path, make: &Make<'_>) -> (Result<u64>, usize, Vec<i64>) {
+    /// Writes three ranges of a thousand rows to a new lake and commits what is kept: up to where, the files and the offsets
+    /// that there are.
+    fn written_by(make: &Make<'_>) -> (Result<u64>, usize, Vec<i64>) {
+        let folder = TempDir::new().unwrap();
+        let folder = folder.path();
         let executor = Executor::new(folder).unwrap();
         let at = at(&folder.join("lake"));
         let options = at.clone();
@@ -240,9 +242,15 @@ mod tests {
         (to, files, offsets.unwrap())
     }
 
+    /// Sees that the rows up to an offset are kept, in order, in so many files.
+    fn assert_kept(make: &Make<'_>, to: u64, files: usize) {
+        let (kept, left, offsets) = written_by(make);
+        assert_eq!((kept.unwrap(), left), (to, files));
+        assert!(offsets.into_iter().eq(0..to as i64));
+    }
+
     #[test]
     fn what_lanes_wrote_is_in_the_lake_in_the_order_of_offsets() {
-        let folder = TempDir::new().unwrap();
         // The first ends last.
         let make: &Make<'_> = &|range, stop, sink| {
             if range.start == 0 {
@@ -250,26 +258,20 @@ mod tests {
             }
             Ok(until(u64::MAX, range, stop, sink))
         };
-        let (to, files, offsets) = written_to(folder.path(), make);
-        assert_eq!((to.unwrap(), files), (3000, 3));
-        assert!(offsets.into_iter().eq(0..3000));
+        assert_kept(make, 3000, 3);
     }
 
     #[test]
     fn behind_a_lane_that_was_stopped_nothing_is_kept() {
-        let folder = TempDir::new().unwrap();
         let make: &Make<'_> = &|range, stop, sink| {
             let end = if range.start == 1000 { 1500 } else { u64::MAX };
             Ok(until(end, range, stop, sink))
         };
-        let (to, files, offsets) = written_to(folder.path(), make);
-        assert_eq!((to.unwrap(), files), (1500, 2));
-        assert!(offsets.into_iter().eq(0..1500));
+        assert_kept(make, 1500, 2);
     }
 
     #[test]
     fn a_lane_that_fails_takes_only_its_rows_and_those_behind_with_it() {
-        let folder = TempDir::new().unwrap();
         let make: &Make<'_> = &|range, stop, sink| match range.start {
             0 => {
                 std::thread::sleep(Duration::from_millis(300));
@@ -278,14 +280,11 @@ mod tests {
             1000 => Err(Error::invalid("the log", "it broke")),
             _ => Ok(until(u64::MAX, range, &|| false, sink)),
         };
-        let (to, files, offsets) = written_to(folder.path(), make);
-        assert_eq!((to.unwrap(), files), (1000, 1));
-        assert!(offsets.into_iter().eq(0..1000));
+        assert_kept(make, 1000, 1);
     }
 
     #[test]
     fn a_round_whose_first_lane_fails_stops_the_others_and_leaves_its_error_and_no_files() {
-        let folder = TempDir::new().unwrap();
         let make: &Make<'_> = &|range, stop, sink| match range.start {
             0 => Err(Error::invalid("the log", "it broke")),
             _ => {
@@ -297,23 +296,20 @@ mod tests {
                 Ok(until(u64::MAX, range, &|| false, sink))
             }
         };
-        let (to, files, offsets) = written_to(folder.path(), make);
+        let (to, files, offsets) = written_by(make);
         assert!(matches!(to, Err(Error::Invalid { .. })), "{to:?}");
         assert_eq!((files, offsets.len()), (0, 0));
     }
 
     #[test]
     fn a_lane_that_panics_leaves_no_file_and_takes_nothing_of_those_before_it_along() {
-        let folder = TempDir::new().unwrap();
         let make: &Make<'_> = &|range, stop, sink| {
             let is_second = range.start == 1000;
             let settled = until(u64::MAX, range, stop, sink);
             assert!(!is_second, "a decoder's, say");
             Ok(settled)
         };
-        let (to, files, offsets) = written_to(folder.path(), make);
-        assert_eq!((to.unwrap(), files), (1000, 1));
-        assert!(offsets.into_iter().eq(0..1000));
+        assert_kept(make, 1000, 1);
     }
 
     /// Drains a backlog that is worth lanes, and gives the lake.

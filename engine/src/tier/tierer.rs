@@ -3,6 +3,7 @@
 mod altering;
 mod rounds;
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,7 +25,8 @@ use crate::tier::round::GATHER;
 use crate::tier::writing::BATCHES_IN_FLIGHT;
 pub(crate) use altering::Change;
 
-/// What a lane of a round holds: gathered batches, of each column what is not a page yet, and parts on their way to an object store.
+/// What a lane of a round holds: gathered batches, of each column what is not a page yet, and parts on their way to an object
+/// store.
 const BATCHES_BYTES: u64 = (BATCHES_IN_FLIGHT as u64 + 3) * GATHER.bytes_max;
 const PAGE_BYTES: u64 = 8 << 20;
 const UPLOAD_BYTES: u64 = 50 << 20;
@@ -127,8 +129,8 @@ impl Tierer {
         self.context.lake_progress()
     }
 
-    /// About what a lane of a round holds in memory, in bytes: batches on their way, a page of each column that is being encoded, and
-    /// on an object store the parts that are being uploaded.
+    /// About what a lane of a round holds in memory, in bytes: batches on their way, a page of each column that is being
+    /// encoded, and on an object store the parts that are being uploaded.
     pub(crate) fn lane_memory(&self) -> u64 {
         let columns = self.context.shape().lake_schema.fields().len() as u64;
         let uploads = if self.context.lake.is_remote() {
@@ -139,14 +141,15 @@ impl Tierer {
         BATCHES_BYTES + columns * PAGE_BYTES + uploads
     }
 
-    /// How many lanes so many bytes of log are worth.
-    fn lanes_worth(&self, bytes: u64, is_staged: bool) -> usize {
+    /// How many lanes the round of a range of offsets is worth.
+    fn lanes_worth(&self, raw: &Log, round: Range<u64>, is_staged: bool) -> usize {
         // Dead letters are appended in the order of their rows. To object stores parts of a file go side by side anyway, more
         // slowly than one thread encodes them.
-        match is_staged || self.context.lake.is_remote() {
-            true => 1,
-            false => lanes::worth(bytes),
+        if is_staged || self.context.lake.is_remote() {
+            return 1;
         }
+        let behind = raw.bytes_from(round.start);
+        lanes::worth(behind.saturating_sub(raw.bytes_from(round.end)))
     }
 
     /// Whether a round should begin now; claims it, so that the caller must run it.

@@ -224,11 +224,10 @@ impl Tierer {
                 reason: "the table has transforms, and its staged log is not open".to_owned(),
             });
         }
-        let behind = raw.bytes_from(progress.to);
-        let bytes = behind.saturating_sub(raw.bytes_from(until));
-        let worth = self.lanes_worth(bytes, staged.is_some());
+        let offsets = progress.to..until;
+        let worth = self.lanes_worth(raw, offsets.clone(), staged.is_some());
         let more: Vec<_> = from_fn(another_lane).take(worth - 1).collect();
-        let ranges = lanes::cut(progress.to..until, 1 + more.len());
+        let ranges = lanes::cut(offsets, 1 + more.len());
         let input = RoundInput {
             raw,
             staged,

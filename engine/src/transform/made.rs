@@ -47,6 +47,11 @@ impl Made {
     ) -> Result<(), ArrowError> {
         self.bytes = self.bytes.saturating_add(valid.bytes);
         let start = u32::try_from(start).map_err(|e| ArrowError::ComputeError(e.to_string()))?;
+        if valid.origin.is_none() && valid.failures.is_empty() {
+            self.origin.extend((start..).take(count));
+            self.push(valid.columns);
+            return Ok(());
+        }
         // The input row of each output row, and which row of the columns it is: none is null.
         let mut picks: Vec<(u32, Option<u32>)> = match valid.origin {
             Some(origin) => origin.into_iter().zip((0..).map(Some)).collect(),
@@ -69,10 +74,7 @@ impl Made {
                 pick(&valid.columns, &picks)?
             }
         };
-        self.parts
-            .iter_mut()
-            .zip(columns)
-            .for_each(|(parts, column)| parts.push(column));
+        self.push(columns);
         self.origin.extend(picks.iter().map(|(row, _)| start + row));
         if self.on_error == OnError::Null {
             if let Some((row, reason)) = valid.failures.first() {
@@ -93,6 +95,11 @@ impl Made {
                 .extend(failures.map(|(row, message)| (start + row, message)));
         }
         Ok(())
+    }
+
+    fn push(&mut self, columns: Vec<ArrayRef>) {
+        let parts = self.parts.iter_mut().zip(columns);
+        parts.for_each(|(parts, column)| parts.push(column));
     }
 
     /// Refuses, as the batch's fault and no record's, more bytes than all of its calls may hand back.

@@ -111,6 +111,16 @@ pub(super) fn cut(
     max_rows: usize,
     max_bytes: u64,
 ) -> Vec<Range<usize>> {
+    let widths = arrays.iter().map(|a| a.data_type().primitive_width());
+    if let Some(width) = widths.sum::<Option<usize>>() {
+        let fitting = max_bytes.checked_div(width as u64).unwrap_or(u64::MAX);
+        let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
+        let step = max_rows.min(fitting).max(1);
+        let runs = (0..rows).step_by(step);
+        return runs
+            .map(|start| start..rows.min(start.saturating_add(step)))
+            .collect();
+    }
     let mut sizes = vec![0; rows];
     for array in arrays {
         add_row_bytes(array, &mut sizes);
@@ -140,6 +150,19 @@ mod tests {
     use arrow_schema::Field;
 
     use super::*;
+
+    #[test]
+    fn rows_of_one_width_are_cut_as_all_others_are() {
+        let number: ArrayRef = Arc::new(Float32Array::from(vec![1.5; 10]));
+        let text: ArrayRef = Arc::new(arrow_array::StringArray::from(vec!["four"; 10]));
+        for (max_rows, max_bytes) in [(10, 40), (4, 40), (10, 19), (10, 3), (0, 0), (1, 40)] {
+            let runs = cut(std::slice::from_ref(&number), 10, max_rows, max_bytes);
+            let as_text = cut(std::slice::from_ref(&text), 10, max_rows, max_bytes);
+            assert_eq!(runs, as_text, "{max_rows} rows, {max_bytes} bytes");
+        }
+        assert_eq!(cut(&[], 3, 2, 0), [0..2, 2..3]);
+        assert!(cut(&[number], 0, 2, 8).is_empty());
+    }
 
     #[test]
     fn a_row_counts_for_its_own_bytes_however_large_the_buffer_is_that_it_lies_in() {

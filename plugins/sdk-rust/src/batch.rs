@@ -124,6 +124,37 @@ mod tests {
     }
 
     #[test]
+    fn a_function_is_mapped_over_the_numbers_that_both_columns_have() {
+        let numbers = |validity: Option<u8>| {
+            let numbers = [6_i32, 1, 0, 9].map(i32::to_le_bytes).concat();
+            column(validity.map(|bits| vec![bits]), &[], &numbers)
+        };
+        let columns = vec![numbers(Some(0b1011)), numbers(Some(0b1001)), numbers(None)];
+        let batch = Batch::new(4, columns);
+        let [some, fewer, all] = [0, 1, 2].map(|column| batch.int32(column).unwrap());
+        let read = |column: Column| {
+            let batch = Batch::new(4, vec![column]);
+            batch.float64(0).unwrap().iter().collect::<Vec<_>>()
+        };
+        let half = |number: i32| f64::from(number) / 2.0;
+        assert_eq!(read(all.map(half)), [3.0, 0.5, 0.0, 4.5].map(Some));
+        let present = |number: i32| match number {
+            0 => unreachable!("a row that is null"),
+            number => half(number),
+        };
+        assert_eq!(
+            read(some.map(present)),
+            [Some(3.0), Some(0.5), None, Some(4.5)]
+        );
+        let sum = |a: i32, b: i32| present(a + b);
+        let both = [Some(6.0), None, None, Some(9.0)];
+        assert_eq!(read(some.map_with(&fewer, sum)), both);
+        assert_eq!(read(all.map_with(&fewer, sum)), both);
+        assert_eq!(read(fewer.map_with(&all, sum)), both);
+        assert!(all.map(half).validity.is_none());
+    }
+
+    #[test]
     fn booleans_are_bits_and_vectors_as_long_as_the_data_says() {
         let vectors: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0]
             .iter()

@@ -10,6 +10,9 @@ pub trait Number: Copy + Default + sealed::Sealed {
 
     /// Appends the number's bytes, little-endian.
     fn write(self, data: &mut Vec<u8>);
+
+    /// Writes the number's bytes, little-endian, where [`Number::BYTES`] have their place.
+    fn put(self, place: &mut [u8]);
 }
 
 mod sealed {
@@ -30,6 +33,13 @@ macro_rules! number {
 
             fn write(self, data: &mut Vec<u8>) {
                 data.extend_from_slice(&self.to_le_bytes());
+            }
+
+            #[inline]
+            fn put(self, place: &mut [u8]) {
+                if let Some(place) = place.first_chunk_mut() {
+                    *place = self.to_le_bytes();
+                }
             }
         }
     )*};

@@ -33,6 +33,21 @@ impl<'a> Presence<'a> {
         self.validity.is_none_or(|bits| bit(bits, row))
     }
 
+    /// The bitmap, as long as the rows are, if there is one.
+    fn bits(self) -> Option<&'a [u8]> {
+        self.validity?.get(..self.rows.div_ceil(8))
+    }
+
+    /// The bitmap of the rows that two columns both have, unless they both have all.
+    fn both(self, other: Self) -> Option<Vec<u8>> {
+        match (self.bits(), other.bits()) {
+            (Some(ours), Some(theirs)) => {
+                Some(ours.iter().zip(theirs).map(|(a, b)| a & b).collect())
+            }
+            (bits, None) | (None, bits) => bits.map(<[u8]>::to_vec),
+        }
+    }
+
     /// Sees that fixed rows take `bytes` bytes in all.
     fn check_data(self, data: &[u8], bytes: usize) -> Result<(), String> {
         if data.len() == bytes {
@@ -111,6 +126,48 @@ impl<'a, T: Number> NumberColumn<'a, T> {
     /// which the compiler vectorizes.
     pub fn values(&self) -> impl ExactSizeIterator<Item = T> + Clone + use<'a, T> {
         numbers(self.data)
+    }
+
+    /// A column of what a function makes of each row's number, null where the row is: what an
+    /// output of the kind of `M` takes. Faster than a builder, as nothing but the function is
+    /// done row by row.
+    pub fn map<M: Number>(&self, function: impl FnMut(T) -> M) -> Column {
+        let validity = self.presence.bits().map(<[u8]>::to_vec);
+        made(validity, self.values(), function)
+    }
+
+    /// The same of each row's numbers in two columns of one batch, null where either is.
+    pub fn map_with<U: Number, M: Number>(
+        &self,
+        other: &NumberColumn<'_, U>,
+        mut function: impl FnMut(T, U) -> M,
+    ) -> Column {
+        let both = self.values().zip(other.values());
+        let validity = self.presence.both(other.presence);
+        made(validity, both, |(ours, theirs)| function(ours, theirs))
+    }
+}
+
+/// A column of what a function makes of each row that is present.
+fn made<V, M: Number>(
+    validity: Option<Vec<u8>>,
+    rows: impl ExactSizeIterator<Item = V>,
+    mut function: impl FnMut(V) -> M,
+) -> Column {
+    // Places, as a vector that grows would keep registers from the function.
+    let mut data = vec![0; rows.len() * M::BYTES];
+    let places = data.chunks_exact_mut(M::BYTES).zip(rows);
+    match &validity {
+        None => places.for_each(|(place, row)| function(row).put(place)),
+        Some(bits) => places
+            .enumerate()
+            .filter(|(row, _)| bit(bits, *row))
+            .for_each(|(_, (place, row))| function(row).put(place)),
+    }
+    Column {
+        validity,
+        offsets: Vec::new(),
+        data,
     }
 }
 

@@ -4,7 +4,7 @@
 mod functions;
 
 use alluvium_plugin::{
-    Assets, Batch, BytesBuilder, Field, Int32Builder, Kind, Output, Plan, Transform, export, field,
+    Assets, Batch, BytesBuilder, Field, Kind, Output, Plan, Transform, export, field,
     find_field,
 };
 
@@ -30,13 +30,7 @@ impl Transform for Function {
 
     fn apply(&mut self, batch: &Batch) -> Result<Output, String> {
         let made = match self {
-            Self::Gcd => {
-                let mut made = Int32Builder::new(true);
-                for (a, b) in batch.int32(0)?.iter().zip(batch.int32(1)?.iter()) {
-                    made.push(a.zip(b).map(|(a, b)| functions::gcd(a, b)));
-                }
-                made.finish()
-            }
+            Self::Gcd => batch.int32(0)?.map_with(&batch.int32(1)?, functions::gcd),
             Self::Domain => {
                 let mut made = BytesBuilder::new(true);
                 for address in batch.text(0)?.iter() {

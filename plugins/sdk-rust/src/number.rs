@@ -27,10 +27,12 @@ macro_rules! number {
         impl Number for $number {
             const BYTES: usize = size_of::<Self>();
 
+            #[inline]
             fn read(bytes: &[u8]) -> Self {
                 bytes.try_into().map(Self::from_le_bytes).unwrap_or_default()
             }
 
+            #[inline]
             fn write(self, data: &mut Vec<u8>) {
                 data.extend_from_slice(&self.to_le_bytes());
             }

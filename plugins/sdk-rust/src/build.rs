@@ -202,7 +202,7 @@ impl VectorBuilder {
         // Written in place, which compilers turn into one copy.
         let places = places.chunks_exact_mut(f32::BYTES);
         for (place, number) in places.zip(value.unwrap_or_default()) {
-            place.copy_from_slice(&number.to_le_bytes());
+            number.put(place);
         }
         self.validity.push(value.is_some());
     }

@@ -154,7 +154,7 @@ fn made<V, M: Number>(
     rows: impl ExactSizeIterator<Item = V>,
     mut function: impl FnMut(V) -> M,
 ) -> Column {
-    // Places, as a vector that grows would keep registers from the function.
+    // Written in place: a loop that may grow a vector is not vectorized.
     let mut data = vec![0; rows.len() * M::BYTES];
     let places = data.chunks_exact_mut(M::BYTES).zip(rows);
     match &validity {

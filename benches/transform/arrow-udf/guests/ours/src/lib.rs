@@ -4,8 +4,7 @@
 mod functions;
 
 use alluvium_plugin::{
-    Assets, Batch, BytesBuilder, Field, Kind, Output, Plan, Transform, export, field,
-    find_field,
+    Assets, Batch, BytesBuilder, Field, Kind, Output, Plan, Transform, export, field, find_field,
 };
 
 /// The function whose columns there are.

@@ -19,7 +19,7 @@ FUZZ_SECONDS ?= 600
 # How long each step of make soak may take before it counts as hanging.
 SOAK_LIMIT ?= 3h
 
-.PHONY: help demo test soak model lint format bench bench-ingest bench-log bench-tiering bench-transform fuzz fuzz-smoke miri build plugins setup setup-python
+.PHONY: help demo test test-build test-workspace test-plugins soak model lint lint-workspace lint-plugins format bench bench-ingest bench-log bench-tiering bench-transform fuzz fuzz-smoke miri build plugins setup setup-python
 
 help:
 	@echo 'make demo   photos to searchable Lance rows (TEXT="a cat" is what it looks for)'
@@ -49,10 +49,19 @@ demo: build
 	scripts/build-plugins $(PLUGINS) rust
 	scripts/demo $(COMMAND) $(DEMO) "$(TEXT)"
 
+test: test-workspace test-plugins
+
 # The command is built by `cargo test` too, with the features of the whole workspace: one build of Lance, not two.
-test: plugins setup-python
-	cargo test --locked --workspace --exclude alluvium-benches
-	cargo test --locked --workspace --exclude alluvium-benches --lib -- --ignored on_s3
+TEST := cargo test --locked --workspace --exclude alluvium-benches
+
+test-build: setup
+	$(TEST) --no-run
+
+test-workspace: plugins setup-python
+	$(TEST)
+	$(TEST) --lib -- --ignored on_s3
+
+test-plugins: plugins
 	cargo test --locked --manifest-path plugins/Cargo.toml --target-dir $(NATIVE)
 	scripts/test-plugins
 
@@ -67,13 +76,17 @@ model: setup
 	RUSTFLAGS='--cfg shuttle -Dwarnings' cargo test --locked -p alluvium --no-default-features --lib \
 		--target-dir '$(ALLUVIUM_TARGET_DIR)/model' log::tests::schedules
 
-lint: setup
+lint: lint-workspace lint-plugins
+
+lint-workspace: setup
 	cargo fmt --all --check
-	cargo fmt --all --check --manifest-path plugins/Cargo.toml
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --manifest-path plugins/Cargo.toml --all-targets --target-dir $(NATIVE) -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --workspace --lib
+
+lint-plugins: setup
+	cargo fmt --all --check --manifest-path plugins/Cargo.toml
+	cargo clippy --locked --manifest-path plugins/Cargo.toml --all-targets --target-dir $(NATIVE) -- -D warnings
 
 format:
 	cargo fmt --all

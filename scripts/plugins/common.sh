@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 out=$PLUGINS_OUT
 target=$PLUGINS_TARGET
 cache=${ALLUVIUM_CACHE_DIR:-$HOME/.cache/alluvium}
-xtask=$target/debug/xtask
+xtask=$target/plugins-build/debug/xtask
 # Of all the plugins here; those in Rust write it into themselves.
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' plugins/Cargo.toml)
 

@@ -303,11 +303,12 @@ impl StoreOptions {
         self
     }
 
-    /// About how many bytes the rounds of all tables may hold in memory together, whatever their backlogs: a round that
-    /// does not fit waits for others to end. One round takes 8 MiB for each column of its lake and 20 MiB besides, 50 MiB
-    /// more on an object store; one always runs. On disk, a table without transforms that has a backlog of 128 MiB or
-    /// more takes this several times, for parts of it that are written at once on a core each (four at most), as long as a
-    /// round of every other table still fits beside it. Default: 256 MiB.
+    /// About how many bytes the rounds of all tables may hold in memory together, whatever their backlogs. A round takes
+    /// 4 MiB, and twice its bytes of log up to each of 20 MiB, 8 MiB for each column of its lake, and on an object store
+    /// 50 MiB more. Where less is left it settles fewer rows; a round for which not even 8 MiB of log fit waits for its
+    /// turn. One always runs. On disk, a table without transforms that has a backlog of 128 MiB or more takes this several
+    /// times, for parts of it that are written at once on a core each (four at most), as long as a small round of every
+    /// other table still fits beside it. Default: 256 MiB.
     ///
     /// What the process's allocator keeps of freed buffers comes on top. From glibc's, a long round takes it back now and then
     /// (malloc_trim(3)).

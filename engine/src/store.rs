@@ -26,6 +26,7 @@ use crate::tier::dead_letters::dataset::{options_of, schema_of};
 use crate::tier::history::HistoryFile;
 use crate::tier::lake::CredentialProvider;
 use crate::tier::scheduler::Scheduler;
+use crate::tier::writers::Writers;
 
 /// The ending of a table's directory that is still being made.
 const UNFINISHED: &str = ".new";
@@ -238,6 +239,7 @@ impl Store {
             shape: RwLock::new(Arc::new(Shape::new(meta, &directory)?)),
             altering: Mutex::new(()),
             history: HistoryFile::new(&directory),
+            writers: Writers::new(&directory),
             directory,
         })
     }

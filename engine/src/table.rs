@@ -248,6 +248,9 @@ impl TableInner {
                 ),
             });
         }
+        if !read_only {
+            tierer.context.writers.begin(raw.committed())?;
+        }
         Ok(Self {
             maintainer: Maintainer::new(&tierer.context.directory),
             pipeline: Pipeline::open(name, &tierer.context, &raw, tiered, read_only)?,

@@ -309,6 +309,109 @@ fn an_older_copy_of_the_log_is_refused_before_it_gives_out_offsets_again() {
     assert!(error.contains("older copy"), "{error}");
 }
 
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let there = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy(&path, &there),
+            false => drop(std::fs::copy(&path, &there).unwrap()),
+        }
+    }
+}
+
+/// What a flush is refused with, twice.
+fn refused(table: &Table) -> String {
+    let first = table.flush_to_lake().unwrap_err().to_string();
+    assert_eq!(table.flush_to_lake().unwrap_err().to_string(), first);
+    first
+}
+
+#[test]
+fn a_store_older_than_its_lake_tiers_nothing_however_much_is_appended_to_it() {
+    let dir = TempDir::new().unwrap();
+    let [path, backup] = ["s", "backup"].map(|name| dir.path().join(name));
+    let store = manual(&path);
+    let lake = dir.path().join("t.lance").display().to_string();
+    let table = store.create_table("t", options().lake(lake)).unwrap();
+    let _ = table.append(&numbers(0..10)).unwrap();
+    table.flush_to_lake().unwrap();
+    copy(&path, &backup);
+    let _ = table.append(&numbers(10..20)).unwrap();
+    table.flush_to_lake().unwrap();
+    store.close().unwrap();
+    for appended in [100..115, 115..120] {
+        let restored = manual(&backup);
+        let table = restored.table("t").unwrap();
+        let _ = table.append(&numbers(appended)).unwrap();
+        let reason = refused(&table);
+        assert!(reason.contains("a backup older than the lake"), "{reason}");
+        restored.close().unwrap();
+    }
+    let store = manual(&path);
+    let expected: Vec<_> = (0..20).collect();
+    assert_eq!(
+        column(&store, "SELECT n FROM t ORDER BY __offset"),
+        expected
+    );
+    let restored = manual(&backup);
+    let kept = restored.table("t").unwrap().status().unwrap();
+    assert_eq!(
+        (kept.rows_committed, kept.log_from),
+        (30, 0),
+        "the log keeps the rows"
+    );
+}
+
+#[test]
+fn a_copy_of_a_store_tiers_nothing_once_the_original_has() {
+    let dir = TempDir::new().unwrap();
+    let [path, copied] = ["s", "copy"].map(|name| dir.path().join(name));
+    let store = manual(&path);
+    let lake = dir.path().join("t.lance").display().to_string();
+    let table = store.create_table("t", options().lake(lake)).unwrap();
+    let _ = table.append(&numbers(0..10)).unwrap();
+    table.flush_to_lake().unwrap();
+    copy(&path, &copied);
+    let zombie = manual(&copied);
+    let late = zombie.table("t").unwrap();
+    let _ = late.append(&numbers(100..115)).unwrap();
+    let _ = table.append(&numbers(10..20)).unwrap();
+    table.flush_to_lake().unwrap();
+    let reason = refused(&late);
+    assert!(reason.contains("this store is a copy"), "{reason}");
+    let _ = table.append(&numbers(20..30)).unwrap();
+    table.flush_to_lake().unwrap();
+    let expected: Vec<_> = (0..30).collect();
+    assert_eq!(
+        column(&store, "SELECT n FROM t ORDER BY __offset"),
+        expected
+    );
+    assert_healthy(&table);
+}
+
+#[test]
+fn of_two_tables_that_were_given_one_bucket_only_the_first_to_tier_does() {
+    let dir = TempDir::new().unwrap();
+    let store = manual(&dir.path().join("s"));
+    let lake = dir.path().join("shared.lance").display().to_string();
+    let tables = ["a", "b"].map(|name| {
+        let options = options().lake(lake.clone());
+        store.create_table(name, options).unwrap()
+    });
+    for table in &tables {
+        let _ = table.append(&numbers(0..10)).unwrap();
+    }
+    let [first, second] = tables;
+    first.flush_to_lake().unwrap();
+    let _ = second.append(&numbers(10..20)).unwrap();
+    let reason = refused(&second);
+    assert!(reason.contains("under bucket 0"), "{reason}");
+    assert_eq!(column(&store, "SELECT n FROM a").len(), 10);
+    assert_eq!(second.status().unwrap().log_from, 0);
+}
+
 #[test]
 fn flushing_an_empty_table_returns_at_once() {
     let dir = TempDir::new().unwrap();

@@ -246,6 +246,22 @@ impl S3Server {
         self.process = serve(self.data.path(), self.base);
     }
 
+    /// Keeps the server from answering until [`S3Server::resume`]: it takes connections and says nothing.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a paused server go on.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let process = self.process.id().to_string();
+        let sent = Command::new("kill").args([signal, &process]).status();
+        assert!(sent.expect("kill").success(), "kill {signal} {process}");
+    }
+
     /// The server's address.
     pub fn endpoint(&self) -> &str {
         &self.endpoint

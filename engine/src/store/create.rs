@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_schema::Schema;
+use uuid::Uuid;
 
 use super::{Store, UNFINISHED, tables_directory};
 use crate::catalog::{self, Generation, TableMeta};
@@ -13,6 +14,7 @@ use crate::log::{Log, sync_directory};
 use crate::options::TableOptions;
 use crate::shape::schemas_of;
 use crate::table::{Table, raw_options};
+use crate::tier::dead_letters::log::DeadLetterLog;
 use crate::tier::lake::{Lake, LakeOptions, is_secret_in_clear};
 
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
@@ -46,7 +48,7 @@ impl Store {
         }
         options.lake = options.lake.map(|lake| absolute(&lake)).transpose()?;
         let meta = self.register(&options)?;
-        let bucket = meta.settings.bucket;
+        let (table_id, bucket) = (meta.table_id, meta.settings.bucket);
         let unfinished = directory.with_file_name(format!("{name}{UNFINISHED}"));
         let context = self.context(
             name,
@@ -57,7 +59,7 @@ impl Store {
         let lake = context.lake;
         self.inner
             .executor
-            .run(async move { adopt_lake(&lake, &schema, bucket).await })??;
+            .run(async move { adopt_lake(&lake, &schema, (table_id, bucket)).await })??;
         fs::rename(&unfinished, &directory).map_err(Error::io("name the table", &directory))?;
         sync_directory(&tables_directory(&self.inner.path))?;
         self.table(name)
@@ -94,14 +96,21 @@ impl Store {
             catalog::FIRST_SCHEMA_ID,
             None,
         )?;
+        // Now, as the first round might find a disk that the log has filled.
+        DeadLetterLog::open(directory, meta.table_id, &meta.schemas(directory)?, 0)?;
         sync_directory(directory)?;
         Ok(meta)
     }
 }
 
 /// Opens or creates a new table's lake. Rows of its bucket that are there already would be taken for its own.
-async fn adopt_lake(options: &LakeOptions, schema: &Schema, bucket: i32) -> Result<()> {
+async fn adopt_lake(
+    options: &LakeOptions,
+    schema: &Schema,
+    (table_id, bucket): (Uuid, i32),
+) -> Result<()> {
     let lake = Lake::open_or_create(options, schema).await?;
+    lake.find(table_id, bucket).await?;
     match lake.has_rows_of(bucket).await? {
         false => Ok(()),
         true => Err(Error::LakeMismatch {

@@ -18,6 +18,7 @@ use crate::schemas::Schemas;
 use crate::shape::Shape;
 use crate::tier::history::HistoryFile;
 use crate::tier::lake::{Lake, LakeOptions, Progress};
+use crate::tier::writers::Writers;
 
 /// The file that keeps a tierer's last words for other processes.
 const REPORT_FILE: &str = "tier.json";
@@ -34,6 +35,8 @@ pub(crate) struct TierContext {
     pub(crate) shape: RwLock<Arc<Shape>>,
     /// Which transforms made which rows.
     pub(crate) history: HistoryFile,
+    /// Who committed to the lake for it.
+    pub(crate) writers: Writers,
     /// Held by whoever replaces the table's file.
     pub(crate) altering: Mutex<()>,
 }

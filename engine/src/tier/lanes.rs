@@ -227,6 +227,7 @@ mod tests {
                 amends: None,
                 after: settled.done,
                 transforms: Vec::new(),
+                writer: Uuid::nil(),
             };
             executor.run(async move { lake.commit(written, &round).await })??;
             Ok(settled.done.to)

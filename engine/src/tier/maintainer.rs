@@ -102,6 +102,9 @@ struct Lakes {
     dead_letters: Option<Lake>,
 }
 
+/// What a pass that ran to its end leaves; the error is what could not be merged or indexed, for all that was cleaned.
+type Passed = (Lakes, MaintenanceStatus, Result<()>);
+
 /// A pass under way.
 struct Pass {
     context: Arc<TierContext>,
@@ -221,30 +224,31 @@ impl Maintainer {
     fn ended(
         &self,
         context: &TierContext,
-        result: Result<Option<(Lakes, MaintenanceStatus)>>,
+        result: Result<Option<Passed>>,
         cleaned: bool,
     ) -> Result<MaintenanceStatus> {
         let mut state = self.state.lock();
         state.is_running = false;
         state.looked_at = Some(Instant::now());
-        let ended = match result {
-            Ok(None) => Ok(()),
-            Ok(Some((lakes, status))) => {
-                state.seen = lakes.rows.as_ref().map(Lake::version);
-                state.lakes = lakes;
-                state.status = status;
+        let ended = result.and_then(|passed| {
+            let Some((lakes, status, ended)) = passed else {
+                return Ok(());
+            };
+            state.seen = lakes.rows.as_ref().map(Lake::version);
+            state.lakes = lakes;
+            state.status = status;
+            if cleaned {
+                state.cleaned_at = state.looked_at;
+            }
+            if ended.is_ok() {
                 state.backoff.succeeded();
-                if cleaned {
-                    state.cleaned_at = state.looked_at;
-                }
-                Ok(())
             }
-            Err(error) => {
-                state.backoff.failed();
-                state.status.last_error = Some(error.to_string());
-                Err(error)
-            }
-        };
+            ended
+        });
+        if let Err(error) = &ended {
+            state.backoff.failed();
+            state.status.last_error = Some(error.to_string());
+        }
         state.status.last_pass_us = Some(now_us());
         let status = state.status.clone();
         drop(state);
@@ -281,7 +285,7 @@ async fn until_stopped<T>(
 
 impl Pass {
     /// Merges, indexes, cleans; `None` when there is no lake yet.
-    async fn run(mut self, lakes: Lakes) -> Result<Option<(Lakes, MaintenanceStatus)>> {
+    async fn run(mut self, lakes: Lakes) -> Result<Option<Passed>> {
         let opened = match lakes.rows {
             Some(lake) => Some(lake),
             None => Lake::open(&self.context.lake).await?,
@@ -292,8 +296,11 @@ impl Pass {
         if self.cleans {
             self.status.orphan_bytes = 0;
         }
-        self.compact(&mut lake).await?;
-        self.index(&mut lake).await?;
+        let mut kept_up = self.compact(&mut lake).await;
+        if kept_up.is_ok() {
+            kept_up = self.index(&mut lake).await;
+        }
+        // Whatever keeps an index from being kept up must not let old versions pile up.
         self.clean(&mut lake).await?;
         let mut dead_letters = lakes.dead_letters;
         if dead_letters.is_none() && self.context.read_report().dead > 0 {
@@ -310,7 +317,7 @@ impl Pass {
         self.status.lake_bytes = bytes;
         self.status.last_error = None;
         let rows = Some(lake);
-        Ok(Some((Lakes { rows, dead_letters }, self.status)))
+        Ok(Some((Lakes { rows, dead_letters }, self.status, kept_up)))
     }
 
     /// Merges what there was when it began, level by level. What rounds add meanwhile may wait for the next pass: if they are

@@ -18,6 +18,9 @@ pub(crate) mod scheduler;
 #[cfg(test)]
 mod tests_disk;
 #[cfg(test)]
+mod tests_hanging;
+#[cfg(test)]
 mod tests_power;
 pub(crate) mod tierer;
+pub(crate) mod writers;
 pub(crate) mod writing;

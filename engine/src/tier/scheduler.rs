@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::error::{Error, Result};
 use crate::table::TableInner;
 use crate::tier::budget::{Budget, Share};
+use crate::tier::tierer::Memory;
 
 /// How often tables are looked at when nobody asks.
 const TICK: Duration = Duration::from_millis(100);
@@ -108,11 +109,8 @@ impl Work {
                     tracing::warn!(table = table.name, %error, "cannot release a segment");
                 }
                 self.begin_maintenance(&table);
-                let Some(share) = self.budget.take(table.tierer.lane_memory()) else {
-                    continue;
-                };
                 if table.tierer.claim(&table.raw, self.in_background) {
-                    self.begin_round(table, share);
+                    self.begin_rounds(table);
                 }
             }
         }
@@ -124,7 +122,7 @@ impl Work {
             self.wake.wait_for(&mut tables, TICK);
         }
         tables.was_asked = false;
-        // Another is the first each time, so that all get their share of the memory.
+        // Another is the first each time, so that all get their turn to be maintained.
         if !tables.all.is_empty() {
             tables.all.rotate_left(1);
         }
@@ -157,27 +155,28 @@ impl Work {
         }
     }
 
-    /// Memory for one more lane of a table's round, if every table that has no round still has its own.
+    /// Memory for one more lane of a table's round, if every table that has no round can still begin one.
     fn another_lane(&self, table: &TableInner) -> Option<Share> {
         let tables = self.tables.lock().all.clone();
         let idle = tables.iter().filter(|table| !table.tierer.is_running());
-        let idle = idle.map(|table| table.tierer.lane_memory()).sum();
+        let idle = idle.map(|table| table.tierer.least_memory()).sum();
         self.budget.take_beside(table.tierer.lane_memory(), idle)
     }
 
-    fn begin_round(self: &Arc<Self>, table: Arc<TableInner>, share: Share) {
+    fn begin_rounds(self: &Arc<Self>, table: Arc<TableInner>) {
         let name = format!("tier-{}", table.name);
         let (work, runner) = (Arc::clone(self), Arc::clone(&table));
         let spawned = std::thread::Builder::new().name(name).spawn(move || {
-            let another_lane = || work.another_lane(&runner);
-            runner
-                .tierer
-                .drain(&runner.raw, &runner.pipeline, &another_lane);
-            drop(share);
+            let tierer = &runner.tierer;
+            let memory = Memory {
+                lane: &|wanted, least| work.budget.take(wanted, least, &|| tierer.is_closed()),
+                another_lane: &|| work.another_lane(&runner),
+            };
+            tierer.drain(&runner.raw, &runner.pipeline, &memory);
         });
         if let Err(error) = spawned {
-            tracing::warn!(%error, "no thread for a round; it is run on the tiering thread");
-            table.tierer.drain(&table.raw, &table.pipeline, &|| None);
+            tracing::warn!(table = table.name, %error, "no thread for a round; it is tried again");
+            table.tierer.unclaim();
         }
     }
 }

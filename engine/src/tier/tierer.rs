@@ -25,14 +25,27 @@ use crate::tier::round::GATHER;
 use crate::tier::writing::BATCHES_IN_FLIGHT;
 pub(crate) use altering::Change;
 
-/// What a lane of a round holds: gathered batches, of each column what is not a page yet, and parts on their way to an object
-/// store.
+/// What a lane of a round holds at most: gathered batches, of each column what is not a page yet, and parts on their way to
+/// an object store.
 const BATCHES_BYTES: u64 = (BATCHES_IN_FLIGHT as u64 + 3) * GATHER.bytes_max;
 const PAGE_BYTES: u64 = 8 << 20;
 const UPLOAD_BYTES: u64 = 50 << 20;
+/// And whatever its size.
+const LANE_BYTES: u64 = 4 << 20;
+/// What a byte of log may be in each of these.
+const EXPANSION: u64 = 2;
+/// At most this many bytes of log become one commit, so that a backlog is settled in steps.
+const ROUND_BYTES_MAX: u64 = 512 << 20;
+/// Where memory is short a round is no smaller than this.
+const ROUND_BYTES_LEAST: u64 = 8 << 20;
 
-/// Gives memory for one more lane, if there is any left for it.
-pub(crate) type AnotherLane<'a> = &'a dyn Fn() -> Option<Share>;
+/// Where rounds get memory from.
+pub(crate) struct Memory<'a> {
+    /// Waits for a share of so many bytes, or of no less than the second number; `None` when it is not to be had any more.
+    pub(crate) lane: &'a dyn Fn(u64, u64) -> Option<Share>,
+    /// A share for one more lane, if there is one left.
+    pub(crate) another_lane: &'a dyn Fn() -> Option<Share>,
+}
 
 /// Settles a table's rows in its lake, a round at a time.
 #[derive(Debug)]
@@ -129,16 +142,41 @@ impl Tierer {
         self.context.lake_progress()
     }
 
-    /// About what a lane of a round holds in memory, in bytes: batches on their way, a page of each column that is being
-    /// encoded, and on an object store the parts that are being uploaded.
+    /// About what a lane of a large round holds in memory, in bytes.
     pub(crate) fn lane_memory(&self) -> u64 {
+        self.memory_of(ROUND_BYTES_MAX)
+    }
+
+    /// What a round is given of the memory at least.
+    pub(crate) fn least_memory(&self) -> u64 {
+        self.memory_of(ROUND_BYTES_LEAST)
+    }
+
+    /// About what a round in one lane of so many bytes of log holds in memory, in bytes: batches on their way, a page of each
+    /// column that is being encoded, and on an object store the parts that are being uploaded.
+    fn memory_of(&self, log_bytes: u64) -> u64 {
         let columns = self.context.shape().lake_schema.fields().len() as u64;
         let uploads = if self.context.lake.is_remote() {
             UPLOAD_BYTES
         } else {
             0
         };
-        BATCHES_BYTES + columns * PAGE_BYTES + uploads
+        let most = [BATCHES_BYTES, columns * PAGE_BYTES, uploads];
+        let held = most.map(|most| most.min(log_bytes.saturating_mul(EXPANSION)));
+        LANE_BYTES + held.iter().sum::<u64>()
+    }
+
+    /// Memory for the next round, whose log has so many bytes, and how many of them it may settle; `None` when the store is
+    /// being closed.
+    fn round_memory(&self, memory: &Memory<'_>, behind: u64) -> Option<(Share, u64)> {
+        let wanted = self.memory_of(behind.min(ROUND_BYTES_MAX));
+        let share = (memory.lane)(wanted, wanted.min(self.least_memory()))?;
+        let bytes = match share.bytes < wanted {
+            // Whatever it is held in.
+            true => share.bytes.saturating_sub(LANE_BYTES) / (3 * EXPANSION),
+            false => ROUND_BYTES_MAX,
+        };
+        Some((share, bytes))
     }
 
     /// How many lanes the round of a range of offsets is worth.
@@ -181,10 +219,10 @@ impl Tierer {
     }
 
     /// Runs rounds until what was committed when this was called is in the lake, and tells who waits.
-    /// The caller has claimed the right to, and has memory for one lane.
-    pub(crate) fn drain(&self, raw: &Log, pipeline: &Pipeline, another_lane: AnotherLane<'_>) {
+    /// The caller has claimed the right to.
+    pub(crate) fn drain(&self, raw: &Log, pipeline: &Pipeline, memory: &Memory<'_>) {
         let until = raw.committed();
-        let rounds = || self.rounds(raw, pipeline, until, another_lane);
+        let rounds = || self.rounds(raw, pipeline, until, memory);
         // Nothing here should panic; should a library do so, those who wait must not wait for ever.
         let result = catch_unwind(AssertUnwindSafe(rounds)).unwrap_or_else(|_| {
             Err(Error::Tiering {
@@ -254,6 +292,12 @@ impl Tierer {
                 }
             }
         }
+    }
+
+    /// Gives up what was claimed, for want of a thread.
+    pub(crate) fn unclaim(&self) {
+        self.state.lock().is_running = false;
+        self.changed.notify_all();
     }
 
     pub(crate) fn is_running(&self) -> bool {

@@ -97,7 +97,10 @@ pub(crate) fn commit(
         (lake, outcome)
     })?;
     match outcome? {
-        Outcome::Committed(progress) => Ok((lake, progress)),
+        Outcome::Committed(progress) => {
+            context.writers.committed();
+            Ok((lake, progress))
+        }
         // This process holds the store's lock, so only a copy of the store can have been faster.
         Outcome::AlreadyCommitted(progress) => Err(Error::LakeMismatch {
             uri: lake.uri().to_owned(),

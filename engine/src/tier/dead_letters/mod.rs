@@ -84,7 +84,7 @@ impl DeadLetters {
                 resolution.write(directory)?;
             } else {
                 // The request may still be under way. It fits on one version only, and this commit takes that.
-                let round = amending(context, progress, progress);
+                let round = amending(context, progress, progress)?;
                 let (fenced, written) = nothing_written(context, lake)?;
                 lake = commit(context, fenced, written, round)?.0;
                 Resolution::remove(directory)?;
@@ -213,7 +213,7 @@ impl Dataset {
                 to: from,
                 ..Progress::default()
             };
-            let round = round(context, 0, after, None);
+            let round = round(context, 0, after, None)?;
             (dataset.lake, dataset.progress) = commit(context, lake, written, round)?;
         }
         Ok(dataset)
@@ -244,7 +244,7 @@ impl Dataset {
                 rows: self.progress.rows + made,
                 ..self.progress
             };
-            let round = round(context, self.progress.to, after, None);
+            let round = round(context, self.progress.to, after, None)?;
             (self.lake, self.progress) = commit(context, self.lake, written, round)?;
         }
         Ok(self)
@@ -263,7 +263,7 @@ impl Dataset {
             return Ok(self);
         }
         let filter = dataset::those_of(context.settings.bucket, offsets);
-        let round = amending(context, self.progress, self.progress);
+        let round = amending(context, self.progress, self.progress)?;
         let mut lake = self.lake;
         let (lake, replaced) = context.executor.run(async move {
             let replaced = lake.replace(&filter, &written, &round).await;
@@ -310,19 +310,25 @@ fn place_of(context: &TierContext) -> (LakeOptions, SchemaRef) {
     )
 }
 
-fn round(context: &TierContext, from: u64, after: Progress, amends: Option<Progress>) -> Round {
-    Round {
+fn round(
+    context: &TierContext,
+    from: u64,
+    after: Progress,
+    amends: Option<Progress>,
+) -> Result<Round> {
+    Ok(Round {
         table_id: context.table_id,
         bucket: context.settings.bucket,
         from,
         amends,
         after,
         transforms: Vec::new(),
-    }
+        writer: context.writers.commit_as()?,
+    })
 }
 
 /// A round that settles no new offsets.
-pub(super) fn amending(context: &TierContext, before: Progress, after: Progress) -> Round {
+pub(super) fn amending(context: &TierContext, before: Progress, after: Progress) -> Result<Round> {
     round(context, before.to, after, Some(before))
 }
 

@@ -128,7 +128,7 @@ impl DeadLetters {
         if resolved > 0 {
             let round = Round {
                 transforms: records_of(attempt.shape.transforms()),
-                ..amending(context, progress, after)
+                ..amending(context, progress, after)?
             };
             lake = self.resolve(context, lake, made, round, fates.resolved.clone())?;
         }
@@ -148,7 +148,7 @@ impl DeadLetters {
         let mut dataset = self.take_dataset(context, &progress)?;
         let after = dropping(progress, offsets.len() as u64);
         let (lake, made) = nothing_written(context, lake)?;
-        let round = amending(context, progress, after);
+        let round = amending(context, progress, after)?;
         let lake = self.resolve(context, lake, made, round, offsets.clone())?;
         let (letters, again) = nothing_written(context, dataset.lake)?;
         dataset.lake = letters;
@@ -173,7 +173,7 @@ impl DeadLetters {
         }
         let after = dropping(progress, progress.dead);
         let (lake, nothing) = nothing_written(context, lake)?;
-        let (lake, _) = commit(context, lake, nothing, amending(context, progress, after))?;
+        let (lake, _) = commit(context, lake, nothing, amending(context, progress, after)?)?;
         Ok((lake, after))
     }
 

@@ -1,8 +1,8 @@
 //! What cleanup would take from the history, kept: how far each table and bucket was when old versions were removed.
 //!
 //! It lies in the dataset's config, which every later version carries: `alluvium.progress.<table id>.<bucket>` is a JSON
-//! object of the version that it was taken at, the [`Progress`] there, and the transaction that recorded it: a round whose reply
-//! was lost is recognized though its version is gone.
+//! object of the version that it was taken at, the [`Progress`] there, the transaction that recorded it, and the writer of that: a
+//! round whose reply was lost is recognized though its version is gone.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -26,6 +26,8 @@ pub(super) struct Checkpoint {
     pub(super) progress: Progress,
     #[serde(default)]
     transaction: Option<String>,
+    #[serde(default)]
+    writer: Option<Uuid>,
 }
 
 impl Checkpoint {
@@ -39,6 +41,8 @@ impl Checkpoint {
         Found {
             progress: self.progress,
             transaction: self.transaction.clone(),
+            writer: self.writer,
+            taken_by: None,
         }
     }
 }
@@ -65,6 +69,7 @@ impl Lake {
                 version,
                 progress: found.progress,
                 transaction: found.transaction,
+                writer: found.writer,
             });
             (key(table, bucket), text.unwrap_or_default())
         });
@@ -88,10 +93,14 @@ async fn newest(dataset: &Dataset) -> Result<HashMap<(Uuid, i32), Found>, lance:
     let checkpoints = keys().filter_map(|(table, bucket)| Checkpoint::read(dataset, table, bucket));
     // Below the oldest checkpoint there is nothing that they don't know.
     let until = checkpoints.map(|checkpoint| checkpoint.version).min();
-    while version > until.unwrap_or(0) {
+    let mut is_whole = true;
+    while is_whole && version > until.unwrap_or(0) {
         let transaction = match dataset.read_transaction_by_version(version).await {
             Ok(transaction) => transaction,
-            Err(error) if is_missing(&error) => break,
+            Err(error) if is_missing(&error) => {
+                is_whole = false;
+                break;
+            }
             Err(error) => return Err(error),
         };
         let Some(transaction) = transaction else {
@@ -103,12 +112,16 @@ async fn newest(dataset: &Dataset) -> Result<HashMap<(Uuid, i32), Found>, lance:
         }
         match step(&transaction.operation, version) {
             Step::To(before) => version = before,
-            Step::Emptied | Step::Replaced => break,
+            Step::Emptied | Step::Replaced => is_whole = false,
         }
     }
     for (table, bucket) in keys() {
         if let Entry::Vacant(unknown) = all.entry((table, bucket)) {
-            let found = find(dataset, table, bucket, None).await?;
+            let found = match Checkpoint::read(dataset, table, bucket) {
+                // Nothing came after it, or it had been seen.
+                Some(checkpoint) if is_whole => checkpoint.found(),
+                _ => find(dataset, table, bucket, None).await?,
+            };
             unknown.insert(found);
         }
     }

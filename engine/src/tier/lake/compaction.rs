@@ -11,6 +11,7 @@ use lance::dataset::index::DatasetIndexRemapperOptions;
 use lance::dataset::optimize::{
     CompactionOptions, CompactionTask, RewriteResult, TaskData, commit_compaction,
 };
+use lance::datatypes::Field;
 use lance::index::DatasetIndexExt;
 use lance_table::format::Fragment;
 
@@ -27,6 +28,8 @@ const DELETED_SHARE: f64 = 0.1;
 /// How many bytes of rows are rewritten at a time.
 const BATCH_BYTES: u64 = 8 << 20;
 const BATCH_ROWS_MAX: u64 = 8192;
+/// The same of rows with blobs, whose bytes lie in files that a manifest does not know the sizes of.
+const BLOB_BATCH_ROWS_MAX: u64 = 16;
 /// How many fragments are merged at a time, unless the policy wants more: each has files that are open meanwhile, and a
 /// step that is given up should not have been long.
 const FRAGMENTS_MAX: usize = 128;
@@ -74,13 +77,20 @@ impl Lake {
         let task = CompactionTask {
             task: TaskData { fragments },
             read_version: self.version(),
-            options: options(chosen, policy),
+            options: options(chosen, self.batch_rows_max(), policy),
         };
         let rewritten = task.execute(&self.dataset).await;
         let rewritten = rewritten.map_err(self.error("merge fragments of"))?;
         crash_point("merge: written");
         self.publish_compaction(rewritten, &task.options, count)
             .await
+    }
+
+    fn batch_rows_max(&self) -> u64 {
+        match self.dataset.schema().fields_pre_order().any(Field::is_blob) {
+            true => BLOB_BATCH_ROWS_MAX,
+            false => BATCH_ROWS_MAX,
+        }
     }
 
     async fn publish_compaction(
@@ -150,11 +160,11 @@ pub(super) fn bytes_of(fragment: &Fragment) -> u64 {
     sizes.map(|bytes| bytes.get()).sum()
 }
 
-/// How a run is rewritten: in batches of bounded size, into one file.
-fn options(run: &[Size], policy: &Maintenance) -> CompactionOptions {
+/// How a run is rewritten: in batches of bounded size and `rows_max` rows at most, into one file.
+fn options(run: &[Size], rows_max: u64, policy: &Maintenance) -> CompactionOptions {
     let rows: u64 = run.iter().map(|size| size.rows).sum();
     let bytes: u64 = run.iter().map(|size| size.bytes).sum();
-    let batch = (rows.saturating_mul(BATCH_BYTES) / bytes.max(1)).clamp(1, BATCH_ROWS_MAX);
+    let batch = (rows.saturating_mul(BATCH_BYTES) / bytes.max(1)).clamp(1, rows_max);
     CompactionOptions {
         target_rows_per_fragment: usize::try_from(rows.max(1)).unwrap_or(usize::MAX),
         // Twice, so that what is estimated a little too small is not split.

@@ -50,10 +50,11 @@ pub(crate) use layout::Layout;
 use only::OnlyAt;
 use options::Place;
 pub(crate) use options::{CredentialProvider, LakeOptions, is_secret_in_clear};
+pub(crate) use progress::Found;
+use progress::Known;
 pub(crate) use progress::{
     BUCKET_COLUMN, OFFSET_COLUMN, Progress, Round, TransformRecord, rows_with,
 };
-use progress::{Found, Known};
 pub(crate) use round::Outcome;
 pub(crate) use rows::bytes_of;
 pub(crate) use told::Told;
@@ -275,7 +276,8 @@ impl Lake {
         Ok(checkpoint.is_some() || self.find(table_id, bucket).await?.transaction.is_some())
     }
 
-    async fn find(&self, table_id: Uuid, bucket: i32) -> Result<Found> {
+    /// [`Lake::progress`], and who brought the table there.
+    pub(crate) async fn find(&self, table_id: Uuid, bucket: i32) -> Result<Found> {
         let key = (table_id, bucket);
         let known = self.known.lock().get(&key).cloned();
         let now = self.version();
@@ -290,6 +292,14 @@ impl Lake {
         }
         let found = progress::find(&self.dataset, table_id, bucket, known).await;
         let found = found.map_err(self.error("read the progress from"))?;
+        if let Some(other) = found.taken_by {
+            return Err(Error::LakeMismatch {
+                uri: self.uri().to_owned(),
+                reason: format!(
+                    "table {other} tiers into it under bucket {bucket}; create this one with another bucket"
+                ),
+            });
+        }
         self.known.lock().insert(key, (now, found.clone()));
         Ok(found)
     }

@@ -25,6 +25,7 @@ const ROWS: &str = "alluvium.rows";
 const FILTERED: &str = "alluvium.filtered";
 const DEAD: &str = "alluvium.dead";
 const DROPPED: &str = "alluvium.dropped";
+const WRITER: &str = "alluvium.writer";
 pub(super) const TRANSFORMS: &str = "alluvium.transforms";
 
 /// The column that tells writers apart.
@@ -98,6 +99,8 @@ pub(crate) struct Round {
     /// The progress after it, counts since the first round.
     pub(crate) after: Progress,
     pub(crate) transforms: Vec<TransformRecord>,
+    /// Who commits it.
+    pub(crate) writer: Uuid,
 }
 
 impl Round {
@@ -114,6 +117,7 @@ impl Round {
             (DEAD, self.after.dead.to_string()),
             (DROPPED, self.after.dropped.to_string()),
             (TRANSFORMS, transforms.to_string()),
+            (WRITER, self.writer.to_string()),
         ]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
@@ -121,11 +125,14 @@ impl Round {
     }
 }
 
-/// Progress, and the transaction that recorded it, if one did.
+/// Progress, and the transaction that recorded it and who that was by, if one did.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Found {
-    pub(super) progress: Progress,
+pub(crate) struct Found {
+    pub(crate) progress: Progress,
     pub(super) transaction: Option<String>,
+    pub(crate) writer: Option<Uuid>,
+    /// Another table that has committed under the bucket, if this one never has.
+    pub(super) taken_by: Option<Uuid>,
 }
 
 /// Reads a round's record from a transaction: table, bucket, and where they stood after it; `None` for any other transaction.
@@ -167,6 +174,9 @@ pub(super) fn recorded(
         Found {
             progress,
             transaction,
+            // Commits before writers were told apart do not have it.
+            writer: text(WRITER).parse().ok(),
+            taken_by: None,
         },
     )))
 }
@@ -184,6 +194,7 @@ pub(super) async fn find(
 ) -> Result<Found, lance::Error> {
     let checkpoint = Checkpoint::read(dataset, table, bucket);
     let mut version = dataset.version_id();
+    let mut taken_by = None;
     while version > 0 {
         if let Some((as_of, found)) = &known
             && *as_of == version
@@ -203,14 +214,23 @@ pub(super) async fn find(
             Err(error) => return Err(error),
         };
         if let Some(transaction) = transaction {
-            if let Some((_, _, found)) = recorded(&transaction)?
-                .filter(|(of_table, of_bucket, _)| (*of_table, *of_bucket) == (table, bucket))
-            {
-                return Ok(found);
+            match recorded(&transaction)? {
+                Some((of_table, of_bucket, found)) if of_bucket == bucket => {
+                    if of_table == table {
+                        return Ok(found);
+                    }
+                    taken_by = Some(of_table);
+                }
+                _ => {}
             }
             match step(&transaction.operation, version) {
                 Step::To(before) => version = before,
-                Step::Emptied => return Ok(Found::default()),
+                Step::Emptied => {
+                    return Ok(Found {
+                        taken_by,
+                        ..Found::default()
+                    });
+                }
                 Step::Replaced => break,
             }
             continue;
@@ -276,6 +296,9 @@ async fn from_rows(
                 "{OFFSET_COLUMN} is not an int64"
             )));
         };
+        if batch.num_rows() > 0 {
+            found.writer = None;
+        }
         found.progress.rows += batch.num_rows() as u64;
         if let Some(last) = offsets.iter().flatten().max() {
             let next = u64::try_from(last).unwrap_or_default() + 1;

@@ -150,6 +150,7 @@ impl Lake {
         let Found {
             progress,
             transaction: by,
+            ..
         } = self.find(round.table_id, round.bucket).await?;
         if by.as_deref() == Some(transaction) {
             return Ok(Standing::Ours(progress));

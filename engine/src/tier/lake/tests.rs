@@ -94,6 +94,7 @@ fn plain(table_id: Uuid, bucket: i32, from: u64, to: u64) -> Round {
         amends: None,
         after,
         transforms: vec![transform],
+        writer: Uuid::nil(),
     }
 }
 
@@ -254,15 +255,17 @@ async fn tables_and_buckets_in_one_lake_keep_their_own_progress() {
     let mut lake = Lake::create(&at(folder.path()), &columns()).await.unwrap();
     let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
     append(&mut lake, one, 0, 0, 3).await.unwrap();
-    append(&mut lake, two, 0, 0, 5).await.unwrap();
+    append(&mut lake, two, 2, 0, 5).await.unwrap();
     append(&mut lake, one, 1, 0, 7).await.unwrap();
     append(&mut lake, one, 0, 3, 4).await.unwrap();
-    for (table, bucket, to) in [(one, 0, 4), (two, 0, 5), (one, 1, 7)] {
+    for (table, bucket, to) in [(one, 0, 4), (two, 2, 5), (one, 1, 7)] {
         assert_eq!(lake.progress(table, bucket).await.unwrap().to, to);
         let reopened = Lake::open(&at(folder.path())).await.unwrap().unwrap();
         assert_eq!(reopened.progress(table, bucket).await.unwrap().to, to);
     }
-    assert_eq!(lake.progress(Uuid::new_v4(), 0).await.unwrap().to, 0);
+    assert_eq!(lake.progress(two, 9).await.unwrap().to, 0);
+    let error = lake.progress(two, 0).await.unwrap_err().to_string();
+    assert!(error.contains("under bucket 0"), "{error}");
 }
 
 /// Leaves only the newest version, which is a foreign one.

@@ -141,7 +141,7 @@ impl Tierer {
 fn is_unaltered(context: &TierContext, lake: Lake, progress: Progress) -> bool {
     let schema = Arc::clone(&context.shape().lake_schema);
     let fenced = nothing_written(context, lake).and_then(|(lake, written)| {
-        let round = amending(context, progress, progress);
+        let round = amending(context, progress, progress)?;
         let (lake, _) = commit(context, lake, written, round)?;
         lake.accepts(&schema)
     });

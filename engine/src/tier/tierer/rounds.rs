@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use arrow_array::RecordBatch;
 
-use super::{AnotherLane, Open, Tierer};
+use super::{Memory, Open, Tierer};
 use crate::crash::crash_point;
 use crate::error::{Error, Result};
 use crate::log::Log;
@@ -15,13 +15,10 @@ use crate::pipeline::{Pipeline, StagedLog};
 use crate::tier::context::{TierContext, TierReport};
 use crate::tier::dead_letters::DeadLetters;
 use crate::tier::history::makers_of;
-use crate::tier::lake::{Lake, Progress, Round};
+use crate::tier::lake::{Found, Lake, Progress, Round};
 use crate::tier::lanes;
 use crate::tier::round::{RoundInput, Settled};
 use crate::tier::writing::{commit, records_of};
-
-/// At most this many bytes of log become one commit, so that a backlog is settled in steps.
-const ROUND_BYTES_MAX: u64 = 512 << 20;
 
 impl Tierer {
     /// Runs rounds over what is staged, as soon as it is.
@@ -30,11 +27,11 @@ impl Tierer {
         raw: &Log,
         pipeline: &Pipeline,
         until: u64,
-        another_lane: AnotherLane<'_>,
+        memory: &Memory<'_>,
     ) -> Result<()> {
         loop {
             let staged = pipeline.log();
-            let progress = match (self.round(raw, pipeline, until, another_lane), &staged) {
+            let progress = match (self.round(raw, pipeline, until, memory), &staged) {
                 (Err(error), Some(log)) if log.is_damaged(&error) => {
                     tracing::warn!(%error, "staged rows are damaged; they are made again");
                     pipeline.begin_anew(self.progress()?.0.to)?;
@@ -57,7 +54,7 @@ impl Tierer {
         raw: &Log,
         pipeline: &Pipeline,
         until: u64,
-        another_lane: AnotherLane<'_>,
+        memory: &Memory<'_>,
     ) -> Result<Progress> {
         let mut slot = self.open.lock();
         let mut open = match slot.take() {
@@ -75,9 +72,14 @@ impl Tierer {
         let until = staged
             .as_ref()
             .map_or(until, |log| log.committed().min(until));
-        if from < until {
-            let until = until.min(self.round_end(raw, from));
-            open = self.write_and_commit(raw, staged.as_deref(), open, until, another_lane)?;
+        let behind = raw.bytes_from(from);
+        // Given back with the round, so that a long backlog leaves other tables their turn.
+        if from < until
+            && let Some((_share, bytes)) = self.round_memory(memory, behind)
+        {
+            let until = until.min(round_end(raw, from, bytes));
+            let staged = staged.as_deref();
+            open = self.write_and_commit(raw, staged, open, until, memory)?;
         }
         let progress = open.progress;
         crash_point("round: committed");
@@ -146,14 +148,6 @@ impl Tierer {
         Ok(done)
     }
 
-    /// Where a round that begins at `from` ends, so that it stays below [`ROUND_BYTES_MAX`].
-    fn round_end(&self, raw: &Log, from: u64) -> u64 {
-        let bytes = raw.bytes_from(from);
-        let rows = raw.committed().saturating_sub(from);
-        let share = u128::from(rows) * u128::from(ROUND_BYTES_MAX) / u128::from(bytes.max(1));
-        from + (share as u64).max(1)
-    }
-
     fn open(&self, raw: &Log) -> Result<Open> {
         let context = &self.context;
         let (lake, progress) = self.open_lake(raw)?;
@@ -174,7 +168,7 @@ impl Tierer {
         let (options, schema) = (context.lake.clone(), lake_schema);
         let (table_id, bucket) = (context.table_id, context.settings.bucket);
         let is_new = raw.first_offset() == 0 && self.report().tiered == 0;
-        let (lake, progress) = context.executor.run(async move {
+        let (lake, found) = context.executor.run(async move {
             let lake = match is_new {
                 true => match Lake::open(&options).await? {
                     Some(lake) => lake,
@@ -183,25 +177,29 @@ impl Tierer {
                 // An empty lake in place of one that had rows would look as if there had been none.
                 false => Lake::open_existing(&options).await?,
             };
-            let progress = lake.progress(table_id, bucket).await?;
-            Ok::<_, Error>((lake, progress))
+            let found = lake.find(table_id, bucket).await?;
+            Ok::<_, Error>((lake, found))
         })??;
         // Before anything is done that follows from the lake's word.
-        self.check_bounds(raw, &lake, progress.to)?;
-        Ok((lake, progress))
+        self.check_bounds(raw, &found)
+            .map_err(|reason| Error::LakeMismatch {
+                uri: lake.uri().to_owned(),
+                reason,
+            })?;
+        Ok((lake, found.progress))
     }
 
-    fn check_bounds(&self, raw: &Log, lake: &Lake, tiered: u64) -> Result<()> {
+    /// Whether the rows that the lake has are the log's, otherwise why not.
+    fn check_bounds(&self, raw: &Log, found: &Found) -> std::result::Result<(), String> {
+        let tiered = found.progress.to;
+        self.context.writers.check(found.writer, tiered)?;
         let (first, committed) = (raw.first_offset(), raw.committed());
         if (first..=committed).contains(&tiered) {
             return Ok(());
         }
-        Err(Error::LakeMismatch {
-            uri: lake.uri().to_owned(),
-            reason: format!(
-                "it has this table's rows up to offset {tiered}, and the log has those from {first} to {committed}; the lake or the log was replaced"
-            ),
-        })
+        Err(format!(
+            "it has this table's rows up to offset {tiered}, and the log has those from {first} to {committed}; the lake or the log was replaced"
+        ))
     }
 
     /// Streams the rows up to `until` into data files while they are made, then commits them once.
@@ -211,7 +209,7 @@ impl Tierer {
         staged: Option<&StagedLog>,
         open: Open,
         until: u64,
-        another_lane: AnotherLane<'_>,
+        memory: &Memory<'_>,
     ) -> Result<Open> {
         let Open {
             lake,
@@ -226,7 +224,7 @@ impl Tierer {
         }
         let offsets = progress.to..until;
         let worth = self.lanes_worth(raw, offsets.clone(), staged.is_some());
-        let more: Vec<_> = from_fn(another_lane).take(worth - 1).collect();
+        let more: Vec<_> = from_fn(memory.another_lane).take(worth - 1).collect();
         let ranges = lanes::cut(offsets, 1 + more.len());
         let input = RoundInput {
             raw,
@@ -267,6 +265,7 @@ impl Tierer {
             amends: None,
             after,
             transforms: records_of(transforms),
+            writer: self.context.writers.commit_as()?,
         };
         let made = Instant::now();
         let from = progress.to;
@@ -304,4 +303,12 @@ impl Tierer {
         drop(state);
         self.changed.notify_all();
     }
+}
+
+/// Where a round that begins at `from` ends, so that it has about so many bytes of log.
+fn round_end(raw: &Log, from: u64, bytes: u64) -> u64 {
+    let behind = raw.bytes_from(from);
+    let rows = raw.committed().saturating_sub(from);
+    let share = u128::from(rows) * u128::from(bytes) / u128::from(behind.max(1));
+    from + (share as u64).max(1)
 }

@@ -21,7 +21,9 @@ use crate::index::IndexSpec;
 use crate::log::{check_schema, sync_directory};
 use crate::options::Settings;
 use crate::schemas::Schemas;
-use crate::tier::lake::{BUCKET_COLUMN, CredentialProvider, LakeOptions, OFFSET_COLUMN};
+use crate::tier::lake::{
+    BUCKET_COLUMN, CredentialProvider, LakeOptions, LakeUri, OFFSET_COLUMN, StorageOptions,
+};
 use crate::transform::TransformSpec;
 
 /// The lake's column of a row's append time.
@@ -46,8 +48,8 @@ pub(crate) struct TableMeta {
     pub(crate) created_us: i64,
     pub(crate) settings: Settings,
     /// Where the rows go; `None` is the default place within the store, wherever that is moved.
-    pub(crate) lake: Option<String>,
-    pub(crate) storage_options: BTreeMap<String, String>,
+    pub(crate) lake: Option<LakeUri>,
+    pub(crate) storage_options: StorageOptions,
     /// The transforms that the table has, last, and those that it had when rows were staged that are not tiered yet.
     pub(crate) generations: BTreeMap<u16, Generation>,
     /// The indices that the lake is to have.
@@ -132,8 +134,8 @@ impl StoredSchema {
 impl TableMeta {
     pub(crate) fn new(
         settings: Settings,
-        lake: Option<String>,
-        storage_options: BTreeMap<String, String>,
+        lake: Option<LakeUri>,
+        storage_options: StorageOptions,
         generation: Generation,
         schema: &Schema,
         lake_columns: &Schema,
@@ -253,10 +255,10 @@ impl TableMeta {
         provider: Option<&CredentialProvider>,
     ) -> LakeOptions {
         let default = || store.join("lake").join(format!("{table}.lance"));
-        let uri = self.lake.clone();
+        let given = self.lake.clone().map(|LakeUri(uri)| uri);
         LakeOptions {
-            uri: uri.unwrap_or_else(|| default().to_string_lossy().into_owned()),
-            storage_options: self.storage_options.clone().into_iter().collect(),
+            uri: given.unwrap_or_else(|| default().to_string_lossy().into_owned()),
+            storage_options: self.storage_options.0.clone().into_iter().collect(),
             provider: provider.cloned(),
             layout: self.settings.layout.clone(),
         }

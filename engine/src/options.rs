@@ -1,6 +1,6 @@
 //! What a user can set, with its defaults.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::{Durability, RECYCLED_SEGMENTS, Retention, SEGMENT_BYTES, WhenFull};
 use crate::maintenance::Maintenance;
-use crate::tier::lake::{CredentialProvider, Layout};
+use crate::tier::lake::{CredentialProvider, LakeUri, Layout, StorageOptions};
 use crate::transform::{Limits, TransformSpec};
 
 /// How a new table is kept. Only the schema has no default.
@@ -32,8 +32,8 @@ use crate::transform::{Limits, TransformSpec};
 pub struct TableOptions {
     pub(crate) schema: SchemaRef,
     pub(crate) transforms: Vec<TransformSpec>,
-    pub(crate) lake: Option<String>,
-    pub(crate) storage_options: BTreeMap<String, String>,
+    pub(crate) lake: Option<LakeUri>,
+    pub(crate) storage_options: StorageOptions,
     pub(crate) secrets_in_clear: bool,
     pub(crate) settings: Settings,
 }
@@ -100,7 +100,7 @@ impl TableOptions {
             schema,
             transforms: Vec::new(),
             lake: None,
-            storage_options: BTreeMap::new(),
+            storage_options: StorageOptions::default(),
             secrets_in_clear: false,
             settings: Settings::default(),
         }
@@ -112,10 +112,11 @@ impl TableOptions {
         self
     }
 
-    /// The Lance dataset to tier into: a path or any URI that Lance takes (`s3://`, `file://`, ...).
-    /// Default: `lake/<table>.lance` in the store.
+    /// The Lance dataset to tier into: a path or a URI (`file://`; `s3://`, `az://` and `gs://` with the features `aws`, which
+    /// is on by default, `azure` and `gcp`). Credentials are not taken from it, but from
+    /// [`storage_option`](Self::storage_option)s. Default: `lake/<table>.lance` in the store.
     pub fn lake(mut self, uri: impl Into<String>) -> Self {
-        self.lake = Some(uri.into());
+        self.lake = Some(LakeUri(uri.into()));
         self
     }
 
@@ -124,7 +125,7 @@ impl TableOptions {
     /// lake is opened. A secret itself is refused, unless [`secrets_in_clear`](Self::secrets_in_clear) allows it;
     /// [`StoreOptions::credentials`] can provide it.
     pub fn storage_option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.storage_options.insert(name.into(), value.into());
+        self.storage_options.0.insert(name.into(), value.into());
         self
     }
 

@@ -58,7 +58,7 @@ pub struct TableStatus {
     pub dead_letters_error: Option<String>,
     /// Records that a transform filtered out.
     pub filtered: u64,
-    /// The lake.
+    /// The lake, without credentials.
     pub lake_uri: String,
     /// The lake's newest version; `None` when it is not there or cannot be reached.
     pub lake_version: Option<u64>,
@@ -163,10 +163,10 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
         log_from: table.raw.first_offset(),
         dead_letters: progress.dead,
         dropped: progress.dropped,
-        dead_letters_uri: options_of(&context.lake).uri,
+        dead_letters_uri: options_of(&context.lake).shown_uri(),
         dead_letters_error: report.dead_letters_error,
         filtered: progress.filtered,
-        lake_uri: context.lake.uri.clone(),
+        lake_uri: context.lake.shown_uri(),
         lake_version,
         last_error: damage.or(lake_error).or(report.last_error),
         indices: shape

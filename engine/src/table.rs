@@ -241,7 +241,7 @@ impl TableInner {
         if !read_only && tiered > raw.committed() {
             // Offsets that the lake has must not be given out again.
             return Err(Error::LakeMismatch {
-                uri: tierer.context.lake.uri.clone(),
+                uri: tierer.context.lake.shown_uri(),
                 reason: format!(
                     "it has table {name:?} up to offset {tiered}, and the log ends at {}; the log was replaced by an older copy",
                     raw.committed()

@@ -15,7 +15,7 @@ use crate::options::TableOptions;
 use crate::shape::schemas_of;
 use crate::table::{Table, raw_options};
 use crate::tier::dead_letters::log::DeadLetterLog;
-use crate::tier::lake::{Lake, LakeOptions, is_secret_in_clear};
+use crate::tier::lake::{Lake, LakeOptions, LakeUri, check_uri, is_secret_in_clear};
 
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 const SEGMENT_BYTES_MAX: u64 = 4 << 30;
@@ -46,7 +46,7 @@ impl Store {
                 state: "open read-only",
             });
         }
-        options.lake = options.lake.map(|lake| absolute(&lake)).transpose()?;
+        options.lake = options.lake.map(absolute).transpose()?;
         let meta = self.register(&options)?;
         let (table_id, bucket) = (meta.table_id, meta.settings.bucket);
         let unfinished = directory.with_file_name(format!("{name}{UNFINISHED}"));
@@ -123,12 +123,12 @@ async fn adopt_lake(
 }
 
 /// A local path from the root on, so that it means the same wherever the store is opened; URIs as they are.
-fn absolute(lake: &str) -> Result<String> {
+fn absolute(LakeUri(lake): LakeUri) -> Result<LakeUri> {
     if lake.contains("://") {
-        return Ok(lake.to_owned());
+        return Ok(LakeUri(lake));
     }
-    let path = std::path::absolute(lake).map_err(Error::io("find", Path::new(lake)))?;
-    Ok(path.to_string_lossy().into_owned())
+    let path = std::path::absolute(&lake).map_err(Error::io("find", Path::new(&lake)))?;
+    Ok(LakeUri(path.to_string_lossy().into_owned()))
 }
 
 fn check_settings(options: &TableOptions) -> Result<()> {
@@ -145,7 +145,10 @@ fn check_settings(options: &TableOptions) -> Result<()> {
         return Err(Error::invalid("max_log_bytes", reason));
     }
     options.settings.maintenance.check()?;
-    let mut secrets = options.storage_options.iter();
+    if let Some(LakeUri(lake)) = &options.lake {
+        check_uri(lake)?;
+    }
+    let mut secrets = options.storage_options.0.iter();
     if let Some((name, _)) = secrets.find(|(name, value)| is_secret_in_clear(name, value))
         && !options.secrets_in_clear
     {
@@ -160,4 +163,77 @@ fn check_settings(options: &TableOptions) -> Result<()> {
         return Err(Error::invalid("durability", "an interval of 0; use sync"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_schema::{DataType, Field};
+
+    use super::*;
+
+    const SECRET: &str = "hunter2";
+
+    fn options() -> TableOptions {
+        TableOptions::new(Arc::new(Schema::new(vec![Field::new(
+            "n",
+            DataType::Int64,
+            false,
+        )])))
+    }
+
+    fn store(directory: &tempfile::TempDir) -> Store {
+        Store::open(directory.path().join("s")).unwrap()
+    }
+
+    #[test]
+    fn a_secret_is_refused_with_the_name_of_its_option() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options().storage_option("Azure_Storage_Access_Key", SECRET);
+        let told = store(&directory).create_table("t", options).unwrap_err();
+        let text = told.to_string();
+        assert!(text.contains("Azure_Storage_Access_Key"), "{text}");
+        assert!(!format!("{told:?} {text}").contains(SECRET), "{text}");
+    }
+
+    #[test]
+    fn a_lake_uri_with_credentials_is_refused_and_they_are_not_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options().lake("az://files/x.lance?sig=hunter2");
+        let told = store(&directory).create_table("t", options).unwrap_err();
+        assert!(matches!(told, Error::Invalid { .. }), "{told}");
+        assert!(!format!("{told:?} {told}").contains(SECRET), "{told}");
+    }
+
+    #[test]
+    fn secrets_that_are_allowed_are_not_printed() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options()
+            .storage_option("access_key", SECRET)
+            .storage_option("proxy_url", "http://me:hunter2@proxy:3128")
+            .secrets_in_clear(true);
+        assert!(!format!("{options:?}").contains(SECRET));
+        let store = store(&directory);
+        let table = store.create_table("t", options).unwrap();
+        let printed = format!("{store:?} {table:?}");
+        assert!(printed.contains("access_key") && !printed.contains(SECRET));
+    }
+
+    #[test]
+    fn a_table_of_before_with_credentials_in_its_lakes_uri_does_not_show_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let lake = format!("file://{}/t.lance", directory.path().display());
+        let first = store(&directory);
+        first.create_table("t", options().lake(&lake)).unwrap();
+        first.close().unwrap();
+        let file = directory.path().join("s/tables/t/table.json");
+        let text = fs::read_to_string(&file).unwrap();
+        let meddled = text.replace(&lake, &format!("{lake}?sig={SECRET}"));
+        assert_ne!(text, meddled);
+        fs::write(&file, meddled).unwrap();
+        let store = store(&directory);
+        let table = store.table("t").unwrap();
+        let status = table.status().unwrap();
+        assert_eq!(status.lake_uri, lake);
+        assert!(!format!("{status:?} {table:?} {store:?}").contains(SECRET));
+    }
 }

@@ -232,7 +232,7 @@ impl Tierer {
         let mut state = self.state.lock();
         state.is_running = false;
         if let Err(error) = result {
-            tracing::warn!(lake = %self.context.lake.uri, %error, "a round failed; the log keeps the rows");
+            tracing::warn!(lake = %self.context.lake.shown_uri(), %error, "a round failed; the log keeps the rows");
             self.metrics.failed();
             state.failures_total += 1;
             state.backoff.failed();

@@ -17,6 +17,7 @@ mod replace;
 mod round;
 mod rows;
 mod schema;
+mod secrets;
 #[cfg(test)]
 pub(crate) mod tests;
 mod told;
@@ -49,14 +50,15 @@ use durable::LocalCommit;
 pub(crate) use layout::Layout;
 use only::OnlyAt;
 use options::Place;
-pub(crate) use options::{CredentialProvider, LakeOptions, is_secret_in_clear};
 pub(crate) use progress::Found;
 use progress::Known;
+pub(crate) use options::{CredentialProvider, LakeOptions};
 pub(crate) use progress::{
     BUCKET_COLUMN, OFFSET_COLUMN, Progress, Round, TransformRecord, rows_with,
 };
 pub(crate) use round::Outcome;
 pub(crate) use rows::bytes_of;
+pub(crate) use secrets::{LakeUri, StorageOptions, check_uri, is_secret_in_clear};
 pub(crate) use told::Told;
 pub(crate) use write::Written;
 

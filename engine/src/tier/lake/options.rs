@@ -8,10 +8,8 @@ use std::sync::Arc;
 use url::Url;
 
 use super::layout::Layout;
+use super::secrets::{FROM_ENVIRONMENT, shown};
 use crate::{Error, Result};
-
-/// A storage option whose value starts so names an environment variable that holds the secret.
-const FROM_ENVIRONMENT: &str = "env:";
 
 /// How long requests to an object store are retried, in seconds, unless the options say otherwise:
 /// tiering has a backoff of its own, and an error that comes late is an error that nobody sees.
@@ -40,23 +38,6 @@ impl fmt::Debug for CredentialProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CredentialProvider")
     }
-}
-
-/// What the names of storage options have that hold a secret.
-const SECRET_NAMES: [&str; 7] = [
-    "secret",
-    "password",
-    "token",
-    "account_key",
-    "sas_key",
-    "service_account_key",
-    "credential",
-];
-
-/// Whether an option holds a secret itself, rather than the name of an environment variable that does.
-pub(crate) fn is_secret_in_clear(name: &str, value: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET_NAMES.iter().any(|part| name.contains(part)) && !value.starts_with(FROM_ENVIRONMENT)
 }
 
 impl fmt::Debug for LakeOptions {
@@ -137,8 +118,8 @@ impl Place {
                 let path = url.to_file_path();
                 Self::local(&path.map_err(|()| bad(uri, "a file:// URI is file:///absolute/path"))?)
             }
-            // Lance's own testing aid: local files that would escape the fsyncs.
-            "file-object-store" => Err(bad(uri, "use file:// or a path")),
+            // Lance's own other ways to local files, which would escape the fsyncs.
+            "file-object-store" | "file+uring" => Err(bad(uri, "use file:// or a path")),
             _ => Ok(Self {
                 address: uri.trim_end_matches('/').to_owned(),
                 shown: shown(uri),
@@ -180,22 +161,6 @@ fn normal(path: &Path) -> PathBuf {
         }
     }
     normal
-}
-
-/// A URI without user, password, query and fragment: what may stand in an error or a log.
-fn shown(uri: &str) -> String {
-    if !uri.contains("://") {
-        return uri.to_owned();
-    }
-    let Ok(mut url) = Url::parse(uri) else {
-        return "(an unreadable URI)".to_owned();
-    };
-    // Both fail only for URIs that cannot have credentials.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_query(None);
-    url.set_fragment(None);
-    url.as_str().trim_end_matches('/').to_owned()
 }
 
 #[cfg(test)]
@@ -284,21 +249,5 @@ mod tests {
             told.contains("vault is closed") && told.contains("s3://b/x"),
             "{told}"
         );
-    }
-
-    #[test]
-    fn a_secret_is_known_by_its_name_unless_it_is_in_the_environment() {
-        for name in [
-            "aws_secret_access_key",
-            "AWS_SESSION_TOKEN",
-            "azure_storage_account_key",
-            "password",
-        ] {
-            assert!(is_secret_in_clear(name, "x"), "{name}");
-            assert!(!is_secret_in_clear(name, "env:X"), "{name}");
-        }
-        for name in ["region", "endpoint", "access_key_id", "allow_http"] {
-            assert!(!is_secret_in_clear(name, "x"), "{name}");
-        }
     }
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{PinnedTransform, remove_file, replace_file};
 use crate::error::{Error, Result};
-use crate::executor::Items;
+use crate::executor::{Items, off_runtime};
 use crate::table::TableInner;
 use crate::tier::context::TierContext;
 use crate::tier::history::{Maker, makers_of};
@@ -94,6 +94,10 @@ struct Backfill<'a> {
 
 /// Computes what a transform of the table makes for the rows of the lake that it has not made as it is now.
 pub(crate) fn run(table: &TableInner, transform: &str) -> Result<BackfillReport> {
+    off_runtime(|| run_here(table, transform))
+}
+
+fn run_here(table: &TableInner, transform: &str) -> Result<BackfillReport> {
     let context = &table.tierer.context;
     let (progress, _) = table.tierer.progress()?;
     let Some(mut backfill) = Backfill::new(context, transform, progress.to)? else {

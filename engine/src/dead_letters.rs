@@ -12,6 +12,7 @@ use arrow_schema::SchemaRef;
 use arrow_select::filter::filter_record_batch;
 
 use crate::error::{Error, Result};
+use crate::executor::off_runtime;
 use crate::read::query::{self, QueryResult, Source};
 use crate::table::TableInner;
 use crate::tier::context::TierContext;
@@ -182,15 +183,7 @@ fn change<T: Send>(
     table: &TableInner,
     work: impl FnOnce(&TierContext, Open) -> Result<(Open, T)> + Send,
 ) -> Result<T> {
-    let changed = std::thread::scope(|scope| {
-        let thread = scope.spawn(|| table.tierer.with_dead_letters(&table.raw, work));
-        thread.join()
-    });
-    changed.unwrap_or_else(|_| {
-        Err(Error::Tiering {
-            reason: "it panicked; its message is on standard error".to_owned(),
-        })
-    })
+    off_runtime(|| table.tierer.with_dead_letters(&table.raw, work))
 }
 
 /// A table's dead letters, read as they are needed. An iterator of batches.

@@ -54,6 +54,16 @@ impl Executor {
     }
 }
 
+/// Does something that waits for a channel of tokio's, on a thread of its own: on one of a runtime, as a host's may be, that panics.
+pub(crate) fn off_runtime<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let done = std::thread::scope(|scope| scope.spawn(work).join());
+    done.unwrap_or_else(|_| {
+        Err(Error::Tiering {
+            reason: "it panicked; its message is on standard error".to_owned(),
+        })
+    })
+}
+
 /// A stream's items, computed as they are taken, for a caller that is not asynchronous.
 pub(crate) struct Items<T> {
     stream: Option<BoxStream<'static, Result<T>>>,

@@ -69,6 +69,34 @@ fn rows_of_before_a_transform_get_what_it_makes_once_and_for_all() {
     assert_eq!(column(&store, "y"), some(0..50));
 }
 
+/// A backfill called as a host calls it that is asynchronous itself.
+fn backfill_in_a_runtime(table: &Table, transform: &str) -> Result<BackfillReport> {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async { table.backfill(transform) })
+}
+
+#[test]
+fn within_a_runtime_a_backfill_works_as_elsewhere() {
+    let fixture = Fixture::new();
+    let (store, table) = fixture.create(Vec::new());
+    append_rounds(&table, 0..20);
+    let copy = fixture.transform(&guest("", ""), "y", OnError::DeadLetter);
+    table.replace_transforms(&[copy]).unwrap();
+    assert_eq!(backfill_in_a_runtime(&table, "y").unwrap().rows, 20);
+    assert_eq!(column(&store, "y"), some(0..20));
+}
+
+#[test]
+fn within_a_runtime_a_backfill_that_fails_tells_why() {
+    let fixture = Fixture::new();
+    let (_store, table) = fixture.create(Vec::new());
+    append_rounds(&table, 0..20);
+    let strict = fixture.transform(&guest("", &on_value(15, ERR)), "y", OnError::Fail);
+    table.replace_transforms(&[strict]).unwrap();
+    let told = backfill_in_a_runtime(&table, "y").unwrap_err();
+    assert!(matches!(told, Error::TransformFailed { .. }), "{told}");
+}
+
 #[test]
 fn another_version_of_a_plugin_makes_its_column_anew_also_where_an_index_has_it() {
     let fixture = Fixture::new();

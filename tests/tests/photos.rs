@@ -176,15 +176,24 @@ fn a_lake_that_cannot_be_reached_is_told_at_creation_in_one_line() {
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8(output.stderr).expect("UTF-8")
     };
-    for (lake, secret) in [
-        ("s3://lake/t.lance", "wrong"),
-        ("s3://nowhere/t.lance", "testsecret1234"),
+    for (lake, secret, advice) in [
+        (
+            "s3://lake/t.lance",
+            "hunter2",
+            "check those among the storage options",
+        ),
+        (
+            "s3://nowhere/t.lance",
+            "testsecret1234",
+            "there is no such bucket; create it",
+        ),
     ] {
         let error = create(lake, secret);
         assert!(
             error.contains(lake) && error.trim().lines().count() == 1,
             "{error}"
         );
-        assert!(!error.contains("wrong"), "the secret is not shown: {error}");
+        assert!(error.contains(advice), "{error}");
+        assert!(!error.contains(secret), "the secret is not shown: {error}");
     }
 }

@@ -374,5 +374,5 @@ async fn in_time<T>(work: impl Future<Output = lance::Result<T>>) -> lance::Resu
 
 /// Whether an error says that there is no dataset, rather than no bucket or no permission.
 fn is_absent(error: &lance::Error) -> bool {
-    progress::is_missing(error) && !format!("{error:?}").contains("NoSuchBucket")
+    progress::is_missing(error) && !told::is_without_bucket(error)
 }

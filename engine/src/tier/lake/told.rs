@@ -1,14 +1,52 @@
 //! Lance's errors as users may see them.
 
+use std::borrow::Cow;
 use std::fmt;
 
-/// An error of Lance, told without the line of its source code and without the signature that Azure's URLs carry.
-/// The error itself is kept, and kept out of what is printed.
+/// What object stores say where there is no such bucket.
+const NO_BUCKET: [&str; 3] = [
+    "NoSuchBucket",
+    "ContainerNotFound",
+    "specified bucket does not exist",
+];
+
+/// What to do about what Lance and object stores say.
+const ADVICE: [(&[&str], &str); 5] = [
+    (
+        &NO_BUCKET,
+        "there is no such bucket; create it, or name another in the lake's URI",
+    ),
+    (
+        &[
+            "status code: 401",
+            "status code: 403",
+            "ExpiredToken",
+            "invalid_grant",
+        ],
+        "the object store refuses the credentials; check those among the storage options, and what they permit",
+    ),
+    (
+        &["found for scheme: 's3'"],
+        "this build has no S3; build it with the feature aws",
+    ),
+    (
+        &["found for scheme: 'az'", "found for scheme: 'abfss'"],
+        "this build has no Azure Blob Storage; build it with the feature azure",
+    ),
+    (
+        &["found for scheme: 'gs'"],
+        "this build has no Google Cloud Storage; build it with the feature gcp",
+    ),
+];
+
+/// An error of Lance, told in one line: first what to do, if that is known, and without the line of its source code, the
+/// signature that Azure's URLs carry and what a store's answer repeats of the request. The error itself is kept, and kept
+/// out of what is printed.
 pub(crate) struct Told(pub(crate) lance::Error);
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&clean(&self.0.to_string()))
+        f.write_str(&told(&clean(&self.0.to_string())))
     }
 }
 
@@ -20,11 +58,32 @@ impl fmt::Debug for Told {
 
 impl std::error::Error for Told {}
 
+/// Whether an error says that there is no bucket.
+pub(super) fn is_without_bucket(error: &lance::Error) -> bool {
+    has_one_of(&format!("{error:?}"), &NO_BUCKET)
+}
+
+fn has_one_of(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| text.contains(word))
+}
+
+fn told(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut known = ADVICE.iter().filter(|(words, _)| has_one_of(&line, words));
+    let Some((_, advice)) = known.next() else {
+        return line;
+    };
+    // The request and the answer; what comes before names the layers that it went through.
+    let said = line.rsplit_once("Error performing ");
+    format!("{advice} ({})", said.map_or(&*line, |(_, said)| said))
+}
+
 fn clean(text: &str) -> String {
     let text = match text.rsplit_once(", ") {
         Some((said, place)) if place.contains(".rs:") => said,
         _ => text,
     };
+    let text = without_document(text);
     let mut parts = text.split("sig=");
     let mut cleaned = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -33,6 +92,20 @@ fn clean(text: &str) -> String {
         cleaned.push_str(end.and_then(|end| part.get(end..)).unwrap_or_default());
     }
     cleaned
+}
+
+/// The text with only the code and the message of the XML document that a store answered. AWS's has the whole request too,
+/// session token and all.
+fn without_document(text: &str) -> Cow<'_, str> {
+    let document = text.split_once("<?xml").or(text.split_once("<Error>"));
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once("</").map(|(content, _)| content)
+    };
+    match (document, element("Code"), element("Message")) {
+        (Some((said, _)), Some(code), Some(message)) => format!("{said}{code}: {message}").into(),
+        _ => text.into(),
+    }
 }
 
 #[cfg(test)]
@@ -48,5 +121,54 @@ mod tests {
         assert_eq!(told.to_string(), expected);
         assert!(!format!("{told:?}").contains("ab%2Bcd"));
         assert_eq!(clean("plain, and short"), "plain, and short");
+    }
+
+    fn answer(status: &str, document: &str) -> Told {
+        Told(lance::Error::invalid_input(format!(
+            "Error performing list request: Error performing GET http://s/b in 2ms - Server returned non-2xx status code: {status}: {document}"
+        )))
+    }
+
+    #[test]
+    fn a_missing_bucket_is_told_in_one_line_that_says_what_to_do() {
+        for (code, status) in [
+            ("NoSuchBucket", "404 Not Found"),
+            ("ContainerNotFound", "404 Not Found"),
+        ] {
+            let document = format!(
+                "<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>It does\nnot exist</Message></Error>"
+            );
+            let expected = format!(
+                "there is no such bucket; create it, or name another in the lake's URI (GET http://s/b in 2ms - Server returned non-2xx status code: {status}: {code}: It does not exist)"
+            );
+            assert_eq!(answer(status, &document).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_store_repeats_of_a_request_that_it_refuses_is_not_told() {
+        let document = "<Error><Code>SignatureDoesNotMatch</Code><Message>No</Message><CanonicalRequest>x-amz-security-token:hunter2</CanonicalRequest></Error>";
+        let told = answer("403 Forbidden", document);
+        let text = told.to_string();
+        assert!(text.starts_with("the object store refuses"), "{text}");
+        assert!(text.ends_with("SignatureDoesNotMatch: No)"), "{text}");
+        assert!(!format!("{told} {told:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_object_store_that_is_not_compiled_in_is_told_by_its_feature() {
+        for (scheme, feature) in [
+            ("s3", "aws"),
+            ("az", "azure"),
+            ("abfss", "azure"),
+            ("gs", "gcp"),
+        ] {
+            let said = format!(
+                "No object store provider found for scheme: '{scheme}'\nValid schemes: file"
+            );
+            let told = Told(lance::Error::invalid_input(said)).to_string();
+            assert!(told.contains(&format!("the feature {feature} (")), "{told}");
+            assert_eq!(told.lines().count(), 1, "{told}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use alluvium_tests::{BUCKET, S3Server};
 
 use super::*;
+use crate::{Store, TableOptions};
 
 fn on(server: &S3Server, bucket: &str) -> LakeOptions {
     let options = server.options().into_iter();
@@ -42,6 +43,53 @@ async fn on_s3_rounds_of_racing_writers_are_there_once() {
     assert_eq!(lake.progress(table, 0).await.unwrap().to, 30);
     println!("open and progress: {:?}", started.elapsed());
     assert_eq!(offsets(&lake, 0).await, (0..30).collect::<Vec<_>>());
+}
+
+/// What is told of a table that is created at a place where it cannot be.
+fn told_at_create(server: &S3Server, bucket: &str, secret: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path().join("s")).unwrap();
+    let lake = format!("s3://{bucket}/events.lance");
+    let schema = Schema::new(vec![Field::new("n", DataType::Int64, false)]);
+    let mut options = TableOptions::new(Arc::new(schema))
+        .lake(&lake)
+        .secrets_in_clear(true);
+    for (name, value) in server.options() {
+        options = options.storage_option(name, value);
+    }
+    options = options.storage_option("secret_access_key", secret);
+    let error = store.create_table("t", options).unwrap_err();
+    let told = error.to_string();
+    assert!(told.contains(&lake), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(!format!("{error:?} {told}").contains(secret), "{told}");
+    assert!(store.table_names().unwrap().is_empty());
+    told
+}
+
+#[test]
+#[ignore = "needs an S3 server"]
+fn on_s3_a_missing_bucket_is_told_at_create_with_what_to_do() {
+    let server = S3Server::start();
+    let options = server.options();
+    let secret = options
+        .iter()
+        .find(|(name, _)| *name == "secret_access_key");
+    let told = told_at_create(&server, "no-such-bucket", &secret.unwrap().1);
+    println!("{told}");
+    assert!(
+        told.contains("there is no such bucket; create it"),
+        "{told}"
+    );
+}
+
+#[test]
+#[ignore = "needs an S3 server"]
+fn on_s3_a_wrong_secret_is_told_at_create_with_what_to_do() {
+    let server = S3Server::start();
+    let told = told_at_create(&server, BUCKET, "hunter2");
+    println!("{told}");
+    assert!(told.contains("refuses the credentials; check"), "{told}");
 }
 
 #[tokio::test]

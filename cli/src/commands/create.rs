@@ -33,7 +33,9 @@ pub(crate) struct Args {
     /// A TOML file with the transforms that make further columns; its paths start at its directory
     #[arg(long, value_name = "FILE.toml")]
     transforms: Option<PathBuf>,
-    /// Where the lake is: a path or a URI as s3://bucket/prefix. By default in the store
+    /// Where the lake is: a path, or a URI as s3://bucket/path. By default in the store
+    ///
+    /// az:// and gs:// too, if the command was built with the features azure and gcp.
     #[arg(long, value_name = "URI")]
     lake: Option<String>,
     /// An option of the lake's storage, as region=eu-west-1

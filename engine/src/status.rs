@@ -60,9 +60,10 @@ pub struct TableStatus {
     pub filtered: u64,
     /// The lake, without credentials.
     pub lake_uri: String,
-    /// The lake's newest version; `None` when it is not there or cannot be reached.
+    /// The lake's newest version; `None` when it is not there or cannot be reached. In the process that writes: as of the last
+    /// round, `None` before the first.
     pub lake_version: Option<u64>,
-    /// Why the last round failed, or why the lake cannot be asked.
+    /// Why the last round failed or, seen from a reader, why the lake cannot be asked.
     pub last_error: Option<String>,
     /// The indices that the lake has or is to have, as of the last pass of maintenance.
     pub indices: Vec<IndexStatus>,
@@ -97,9 +98,13 @@ pub struct TransformStatus {
 pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
     let context = &table.tierer.context;
     let report = table.tierer.report();
-    let (progress, lake_version, lake_error) = match table.tierer.progress() {
-        Ok((progress, version)) => (progress, version, None),
-        Err(error) => (report.progress(), None, Some(error.to_string())),
+    // The writer's rounds tell, and whoever looks at it must not wait for a lake that is down. A reader has to ask.
+    let (progress, lake_version, lake_error) = match table.raw.is_read_only() {
+        false => (report.progress(), report.lake_version, None),
+        true => match context.lake_progress() {
+            Ok((progress, version)) => (progress, version, None),
+            Err(error) => (report.progress(), None, Some(error.to_string())),
+        },
     };
     let rows_tiered = progress.to;
     let committed = table.raw.committed();

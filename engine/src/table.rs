@@ -207,11 +207,13 @@ impl Table {
         self.inner.raw.sync_through(self.inner.raw.committed())
     }
 
-    /// What people ask of a table: how many rows are where, and what went wrong last.
+    /// What people ask of a table: how many rows are where, and what went wrong last. In the process that writes it is known
+    /// without asking the lake, as of the last round; a store that is open read-only asks it.
     ///
     /// # Errors
     ///
-    /// None for a lake that cannot be reached: its error is in the status.
+    /// [`Error::Corrupt`] or [`Error::Io`] when the log cannot be read. None for a lake that cannot be reached: its error is
+    /// in the status.
     pub fn status(&self) -> Result<TableStatus> {
         crate::status::of(&self.inner)
     }

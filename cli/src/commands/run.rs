@@ -24,8 +24,8 @@ const GLANCE: Duration = Duration::from_secs(1);
 ///
 /// Each table is settled when its oldest waiting row is older than the table's freshness, or when
 /// enough bytes wait. A line is printed when a table got further or its lake failed. SIGINT (Ctrl-C)
-/// or SIGTERM ends it cleanly: the round that is under way is finished, the log synced and the store
-/// closed. A second one ends it at once, which is safe too.
+/// or SIGTERM ends it cleanly: the round that is under way is finished, unless its lake cannot be opened,
+/// the log synced and the store closed. A second one ends it at once, which is safe too.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -92,7 +92,9 @@ impl Args {
             drain(&tables);
         }
         for table in &tables {
-            table.sync()?;
+            if let Err(error) = table.sync() {
+                warn(table, &error.to_string());
+            }
         }
         drop(tables);
         store.close()?;
@@ -106,32 +108,43 @@ fn drain(tables: &[Table]) {
     let flushes = tables.iter().map(|table| (table, table.start_flush()));
     for (table, flush) in flushes.collect::<Vec<_>>() {
         if let Err(error) = flush.and_then(|flush| flush.wait()) {
-            tracing::warn!(table = table.name(), "{}", plain(&error.to_string()));
+            warn(table, &error.to_string());
         }
     }
+}
+
+fn warn(table: &Table, error: &str) {
+    tracing::warn!(table = table.name(), "{}", plain(error));
 }
 
 /// What was last seen of each table, so that only changes are told.
 #[derive(Debug, Default)]
 struct Watch {
-    seen: HashMap<String, (u64, Option<String>)>,
+    seen: HashMap<String, Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    rows_tiered: Option<u64>,
+    error: Option<String>,
 }
 
 impl Watch {
+    /// Tells what is new of a table. What is wrong with one ends nothing: the others go on.
     fn look(&mut self, table: &Table, output: &mut Output) -> Outcome {
-        let now = table.status()?;
-        let seen = self
-            .seen
-            .entry(now.table.clone())
-            .or_insert_with(|| (now.rows_tiered, None));
-        if now.last_error != seen.1 {
-            seen.1.clone_from(&now.last_error);
-            if let Some(error) = &now.last_error {
-                tracing::warn!(table = %now.table, "{}", plain(error));
-            }
+        let seen = self.seen.entry(table.name().to_owned()).or_default();
+        let now = table.status();
+        let error = match &now {
+            Ok(now) => now.last_error.as_ref().map(ToString::to_string),
+            Err(error) => Some(error.to_string()),
+        };
+        if error != seen.error {
+            error.iter().for_each(|error| warn(table, error));
+            seen.error = error;
         }
-        if now.rows_tiered != seen.0 {
-            seen.0 = now.rows_tiered;
+        let Ok(now) = now else { return Ok(()) };
+        let before = seen.rows_tiered.replace(now.rows_tiered);
+        if before.is_some_and(|before| before != now.rows_tiered) {
             output.line(progress(&now))?;
             output.flush()?;
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
 
 use crate::backoff::Backoff;
 use crate::error::{Error, Result};
@@ -55,6 +56,8 @@ pub(crate) struct Tierer {
     open: Mutex<Option<Open>>,
     state: Mutex<State>,
     changed: Condvar,
+    /// Tells those who wait for the lake that no more rounds are begun.
+    closing: watch::Sender<bool>,
 }
 
 /// What rounds work with, once the lake could be reached.
@@ -92,7 +95,6 @@ struct State {
     unmerged: usize,
     pause_until: Option<Instant>,
     is_running: bool,
-    is_closed: bool,
 }
 
 impl State {
@@ -117,6 +119,7 @@ impl Tierer {
                 ..State::default()
             }),
             changed: Condvar::new(),
+            closing: watch::channel(false).0,
         }
     }
 
@@ -194,7 +197,7 @@ impl Tierer {
     pub(crate) fn claim(&self, raw: &Log, in_background: bool) -> bool {
         let mut state = self.state.lock();
         let is_paused = in_background && state.pause_until.is_some_and(|at| at > Instant::now());
-        if state.is_running || state.is_closed || is_paused || !state.backoff.is_over() {
+        if state.is_running || self.is_closed() || is_paused || !state.backoff.is_over() {
             return false;
         }
         let is_wanted = |offset| offset > state.report.tiered || !state.is_current;
@@ -231,7 +234,12 @@ impl Tierer {
         });
         let mut state = self.state.lock();
         state.is_running = false;
-        if let Err(error) = result {
+        // One that was given up to close the store has not failed.
+        let is_given_up =
+            |error: &Error| self.is_closed() && matches!(error, Error::Unavailable { .. });
+        if let Err(error) = result
+            && !is_given_up(&error)
+        {
             tracing::warn!(lake = %self.context.lake.shown_uri(), %error, "a round failed; the log keeps the rows");
             self.metrics.failed();
             state.failures_total += 1;
@@ -277,7 +285,7 @@ impl Tierer {
                     reason: reason.unwrap_or_default(),
                 });
             }
-            if state.is_closed && !state.is_running {
+            if self.is_closed() && !state.is_running {
                 return Err(Error::Unavailable {
                     action: "tier",
                     state: "closed",
@@ -305,12 +313,15 @@ impl Tierer {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.state.lock().is_closed
+        *self.closing.borrow()
     }
 
-    /// Begins no more rounds; one that runs commits what its first lane has made and ends.
+    /// Begins no more rounds. One that runs commits what its first lane has made and ends, or gives up opening the lake.
     pub(crate) fn close(&self) {
-        self.state.lock().is_closed = true;
+        // Under the lock, so that nobody begins to wait between looking and being notified.
+        let state = self.state.lock();
+        self.closing.send_replace(true);
+        drop(state);
         self.changed.notify_all();
     }
 

@@ -168,7 +168,8 @@ impl Tierer {
         let (options, schema) = (context.lake.clone(), lake_schema);
         let (table_id, bucket) = (context.table_id, context.settings.bucket);
         let is_new = raw.first_offset() == 0 && self.report().tiered == 0;
-        let (lake, found) = context.executor.run(async move {
+        let mut closing = self.closing.subscribe();
+        let opening = async move {
             let lake = match is_new {
                 true => match Lake::open(&options).await? {
                     Some(lake) => lake,
@@ -179,6 +180,16 @@ impl Tierer {
             };
             let found = lake.find(table_id, bucket).await?;
             Ok::<_, Error>((lake, found))
+        };
+        let (lake, found) = context.executor.run(async move {
+            tokio::select! {
+                opened = opening => opened,
+                // Nothing is written yet, and one that is down may keep a store from closing for a minute.
+                _ = closing.wait_for(|is_closing| *is_closing) => Err(Error::Unavailable {
+                    action: "open the lake",
+                    state: "closed",
+                }),
+            }
         })??;
         // Before anything is done that follows from the lake's word.
         self.check_bounds(raw, &found)

@@ -266,6 +266,9 @@ fn run_serves_metrics_on_loopback_and_drains_what_waits_when_it_is_stopped() {
         std::thread::sleep(Duration::from_millis(100));
     };
     assert!(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"));
+    let backlog = "alluvium_backlog_bytes{table=\"t\",log=\"raw\"} ";
+    let backlog = answer.lines().find_map(|line| line.strip_prefix(backlog));
+    assert_ne!(backlog.unwrap(), "0", "{answer}");
     assert!(get("/").contains("404"));
     runner.stop();
     assert_eq!(bench.status()["rows_tiered"], 2);

@@ -211,7 +211,7 @@ impl FuzzLog {
 
     /// Counts what there is to count.
     pub fn measure(&self) {
-        let _ = (self.0.size(), self.0.bytes_from(0), self.0.metrics());
+        let _ = (self.0.size(), self.0.bytes_from(0), self.0.metrics(0));
     }
 
     /// Ends the log as its owner does.

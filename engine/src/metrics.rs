@@ -25,7 +25,8 @@ pub use histogram::LatencySnapshot;
 ///
 /// The same goes to the recorder of the [`metrics`](https://docs.rs/metrics) facade, if the program has
 /// installed one **before it opens the store**: a log takes its handles once, when it is opened. A metric's
-/// labels are `table` and `log` (`raw` for the table's rows, `dead` for its dead letters). Two stores of one
+/// labels are `table` and `log` (`raw` for the table's rows, `staged` for what transforms made of them, `dead` for its dead
+/// letters). The backlog of the first two is looked at about once a second. Two stores of one
 /// process that have tables of the same name share these tables' metrics.
 ///
 /// | Metric | Kind | In the snapshot |

@@ -164,14 +164,15 @@ impl Table {
     /// What the table's log has counted since the store was opened.
     #[must_use]
     pub fn metrics(&self) -> LogSnapshot {
-        self.inner.raw.metrics()
+        self.inner.raw.metrics(self.inner.tierer.report().tiered)
     }
 
     /// What the table's staged log has counted since the store was opened: what transforms made. `None` for a table
     /// that never had transforms.
     #[must_use]
     pub fn staged_metrics(&self) -> Option<LogSnapshot> {
-        self.inner.pipeline.log().map(|log| log.metrics())
+        let tiered = self.inner.tierer.report().tiered;
+        self.inner.pipeline.log().map(|log| log.metrics(tiered))
     }
 
     /// What the table's tiering has done since the store was opened.

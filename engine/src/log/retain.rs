@@ -106,11 +106,16 @@ impl Log {
         slot.as_ref()?.producers.last_sequence(producer)
     }
 
-    /// What the log has counted.
-    pub(crate) fn metrics(&self) -> LogSnapshot {
+    /// Counts the bytes of the rows that are not tiered: those from an offset on.
+    pub(crate) fn count_backlog(&self, tiered: u64) {
         let metrics = &self.shared.options.metrics;
-        metrics.backlog(self.bytes_from(self.tiered.load(Ordering::Acquire)));
-        metrics.snapshot()
+        metrics.backlog(self.bytes_from(tiered));
+    }
+
+    /// What the log has counted, with the rows below an offset being tiered.
+    pub(crate) fn metrics(&self, tiered: u64) -> LogSnapshot {
+        self.count_backlog(tiered);
+        self.shared.options.metrics.snapshot()
     }
 
     /// Notes that everything below an offset is tiered, and lets go of the segments that nothing holds any

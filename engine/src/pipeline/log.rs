@@ -121,9 +121,14 @@ impl StagedLog {
         self.log.size()
     }
 
-    /// What the log has counted.
-    pub(crate) fn metrics(&self) -> LogSnapshot {
-        self.log.metrics()
+    /// As [`Log::count_backlog`].
+    pub(crate) fn count_backlog(&self, tiered: u64) {
+        self.log.count_backlog(tiered);
+    }
+
+    /// As [`Log::metrics`].
+    pub(crate) fn metrics(&self, tiered: u64) -> LogSnapshot {
+        self.log.metrics(tiered)
     }
 
     /// Adds what a generation of transforms made of the next `offsets` rows.

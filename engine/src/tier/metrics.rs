@@ -23,6 +23,7 @@ use crate::tier::maintainer::MaintenanceStatus;
 /// | `alluvium_rounds_total` | counter | `rounds` |
 /// | `alluvium_rounds_failed_total` | counter | `rounds_failed` |
 /// | `alluvium_tiered_rows_total` | counter | `rows` |
+/// | `alluvium_commit_retries_total` | counter | `commit_retries` |
 /// | `alluvium_round_seconds` | histogram | `round_latency` |
 /// | `alluvium_commit_seconds` | histogram | `commit_latency` |
 /// | `alluvium_lag_rows`, `alluvium_lag_seconds` | gauge | as in the status |
@@ -38,6 +39,8 @@ pub struct TierSnapshot {
     pub rounds_failed: u64,
     /// Rows whose fate these rounds settled.
     pub rows: u64,
+    /// Attempts to commit these rounds that came too late, as another writer of the lake was faster.
+    pub commit_retries: u64,
     /// How long a round took, from its first row to its commit.
     pub round_latency: LatencySnapshot,
     /// How long a commit took.
@@ -48,6 +51,7 @@ pub struct TierSnapshot {
 pub(crate) struct TierMetrics {
     rows: AtomicU64,
     failed: AtomicU64,
+    commit_retries: AtomicU64,
     round: Histogram,
     commit: Histogram,
     facade: Facade,
@@ -57,6 +61,7 @@ struct Facade {
     rounds: Counter,
     failed: Counter,
     rows: Counter,
+    commit_retries: Counter,
     round: FacadeHistogram,
     commit: FacadeHistogram,
     lag_rows: Gauge,
@@ -81,6 +86,11 @@ impl Facade {
                 "alluvium_tiered_rows_total",
                 Count,
                 "Rows whose fate is settled",
+            ),
+            commit_retries: of.count(
+                "alluvium_commit_retries_total",
+                Count,
+                "Commits that were tried again as another writer was faster",
             ),
             round: of.time("alluvium_round_seconds", "How long a round took"),
             commit: of.time(
@@ -125,15 +135,18 @@ impl TierMetrics {
         Self {
             rows: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            commit_retries: AtomicU64::new(0),
             round: Histogram::new(),
             commit: Histogram::new(),
             facade: Facade::new(table),
         }
     }
 
-    /// A round of so many rows was committed.
-    pub(crate) fn committed(&self, rows: u64, round: Duration, commit: Duration) {
+    /// A round of so many rows was committed, after so many attempts that came too late.
+    pub(crate) fn committed(&self, rows: u64, round: Duration, commit: Duration, retries: u64) {
         self.rows.fetch_add(rows, Relaxed);
+        self.commit_retries.fetch_add(retries, Relaxed);
+        self.facade.commit_retries.increment(retries);
         self.round.record(round);
         self.commit.record(commit);
         self.facade.rounds.increment(1);
@@ -180,6 +193,7 @@ impl TierMetrics {
             rounds: round_latency.count,
             rounds_failed: self.failed.load(Relaxed),
             rows: self.rows.load(Relaxed),
+            commit_retries: self.commit_retries.load(Relaxed),
             round_latency,
             commit_latency: self.commit.snapshot(),
         }

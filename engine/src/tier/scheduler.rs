@@ -187,4 +187,8 @@ fn tell_lag(table: &TableInner) {
     let rows = table.raw.committed().saturating_sub(tiered);
     let age = table.raw.age_from(tiered).ok().flatten();
     table.tierer.metrics.lag(rows, age.unwrap_or_default());
+    table.raw.count_backlog(tiered);
+    if let Some(staged) = table.pipeline.log() {
+        staged.count_backlog(tiered);
+    }
 }

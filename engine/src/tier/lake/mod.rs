@@ -77,6 +77,8 @@ pub(crate) struct Lake {
     /// Of columns that are added.
     layout: Layout,
     known: Mutex<HashMap<(Uuid, i32), Known>>,
+    /// Commits of rounds that were tried again.
+    retries: u64,
 }
 
 impl fmt::Debug for Lake {
@@ -152,6 +154,7 @@ impl Access {
             dataset,
             layout: self.layout.clone(),
             known: Mutex::default(),
+            retries: 0,
         }
     }
 
@@ -316,6 +319,11 @@ impl Lake {
             self.known.lock().clear();
         }
         Ok(())
+    }
+
+    /// How often commits of rounds were tried again since this was last asked.
+    pub(crate) fn take_retries(&mut self) -> u64 {
+        std::mem::take(&mut self.retries)
     }
 
     /// The version that this handle reads.

@@ -55,6 +55,7 @@ impl Lake {
         let mut transaction = written.transaction(round);
         let mut conflict = None;
         for attempt in 0..ATTEMPTS {
+            self.retries += u64::from(attempt > 0);
             self.refresh().await?;
             // The version that the rows were written at may be gone; up to this one the whole history is searched below.
             transaction.read_version = self.version();

@@ -282,8 +282,9 @@ impl Tierer {
         let from = progress.to;
         let (lake, progress) = commit(&self.context, lake, written, round)?;
         let rows = progress.to - from;
+        let retries = lake.take_retries();
         self.metrics
-            .committed(rows, begun.elapsed(), made.elapsed());
+            .committed(rows, begun.elapsed(), made.elapsed(), retries);
         Ok(Open {
             lake,
             dead,

@@ -132,6 +132,29 @@ async fn buckets_and_foreign_writers_commit_at_once_and_nothing_is_lost() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn commits_that_came_too_late_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    Lake::create(&at(folder.path()), &columns()).await.unwrap();
+    let engines = (0..4).map(|bucket| {
+        let options = at(folder.path());
+        tokio::spawn(async move {
+            let mut lake = Lake::open(&options).await.unwrap().unwrap();
+            let table = Uuid::new_v4();
+            for from in 0..25 {
+                append(&mut lake, table, bucket, from, from + 1)
+                    .await
+                    .unwrap();
+            }
+            (lake.take_retries(), lake.take_retries())
+        })
+    });
+    let retries = futures::future::join_all(engines).await;
+    let retries: Vec<_> = retries.into_iter().map(Result::unwrap).collect();
+    assert!(retries.iter().any(|(first, _)| *first > 0), "{retries:?}");
+    assert!(retries.iter().all(|(_, again)| *again == 0), "{retries:?}");
+}
+
 #[tokio::test]
 async fn a_foreign_append_between_write_and_commit_is_kept() {
     let folder = tempfile::tempdir().unwrap();

@@ -316,7 +316,7 @@ impl<'a> Backfill<'a> {
 
     /// The rows of a batch that the transform is to make anew.
     fn stale_rows(&self, batch: &RecordBatch) -> Result<Vec<u32>> {
-        let missing = || Error::Tiering {
+        let missing = || Error::Internal {
             reason: "the lake gave rows without their bucket, offset or row id".to_owned(),
         };
         let of = |name| batch.column_by_name(name);

@@ -1,8 +1,15 @@
 //! The one error type of the library.
 
+pub(crate) mod kind;
+#[cfg(feature = "lake")]
+pub(crate) mod reported;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow_schema::ArrowError;
+
+pub use kind::ErrorKind;
 
 /// What every fallible call of this library returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -10,7 +17,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The cause of an error that another library reported.
 pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// Everything that can go wrong, each variant saying what happened, to what, and what to do.
+/// Everything that can go wrong, each variant saying what happened, to what, and what to do. [`Error::kind`] groups them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -173,6 +180,19 @@ pub enum Error {
         reason: String,
     },
 
+    /// As [`Error::TransformFailed`], where the record is known by its offset.
+    #[error(
+        "transform {transform:?} failed on the record at offset {offset}: {reason}; its on_error is \"fail\", so the record stays where it is until the table's transforms are replaced"
+    )]
+    RecordFailed {
+        /// The transform's name.
+        transform: String,
+        /// The record's offset in its table.
+        offset: u64,
+        /// The plugin's message.
+        reason: String,
+    },
+
     /// A transform made more of a batch than may be held in memory at once.
     #[error("transform {transform:?} made {reason} of {rows} rows; give it fewer at a time")]
     TransformOutput {
@@ -191,14 +211,41 @@ pub enum Error {
         action: &'static str,
         /// The lake's URI, without credentials.
         uri: String,
+        /// What kind of trouble it is: a bucket that is missing, a credential, a full disk, an outage.
+        kind: ErrorKind,
         /// The cause, as Lance tells it.
         source: Cause,
     },
 
     /// A round of tiering failed; the log keeps the rows, and tiering tries again.
-    #[error("tiering failed: {reason}")]
+    #[error("tiering failed: {source}")]
     Tiering {
-        /// What failed.
+        /// What failed, which is the table's last error too.
+        source: Arc<Self>,
+    },
+
+    /// What went wrong in another process that has the store open, as it left word of it.
+    #[error("{message}")]
+    Reported {
+        /// What kind of trouble it was.
+        kind: ErrorKind,
+        /// The error's text.
+        message: String,
+    },
+
+    /// Another engine commits rows in this table's name: a copy of the store, usually. Nothing was committed.
+    #[error("the lake {uri} has other rows in this table's place: {reason}")]
+    Fenced {
+        /// The lake's URI, without credentials.
+        uri: String,
+        /// What was found, and what to do.
+        reason: String,
+    },
+
+    /// Something happened that never should. Nothing was acknowledged or committed that is not so.
+    #[error("{reason}")]
+    Internal {
+        /// What happened.
         reason: String,
     },
 
@@ -241,6 +288,15 @@ impl Error {
     /// Wraps an Arrow error with what was attempted, for `map_err`.
     pub(crate) fn arrow(action: &'static str) -> impl FnOnce(ArrowError) -> Self {
         move |source| Self::Arrow { action, source }
+    }
+
+    /// The same for whoever else is to be told of it: what a round failed with, without the round.
+    #[cfg(feature = "lake")]
+    pub(crate) fn shared(self) -> Arc<Self> {
+        match self {
+            Self::Tiering { source } => source,
+            error => Arc::new(error),
+        }
     }
 
     /// A wrong name or option.

@@ -58,7 +58,7 @@ impl Executor {
 pub(crate) fn off_runtime<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let done = std::thread::scope(|scope| scope.spawn(work).join());
     done.unwrap_or_else(|_| {
-        Err(Error::Tiering {
+        Err(Error::Internal {
             reason: "it panicked; its message is on standard error".to_owned(),
         })
     })

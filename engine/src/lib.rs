@@ -71,7 +71,7 @@ mod metrics;
 mod rows;
 
 pub use self::metrics::{LatencySnapshot, LogSnapshot};
-pub use error::{Cause, Error, Result};
+pub use error::{Cause, Error, ErrorKind, Result};
 pub use log::{Durability, LogRows, LoggedBatch, WhenFull};
 pub use rows::Value;
 

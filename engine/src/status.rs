@@ -1,8 +1,13 @@
 //! What people ask of a table.
 
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use crate::error::Result;
+use crate::error::{Error, Result, reported};
 use crate::index::{IndexSpec, IndexStatus};
 use crate::log::Durability;
 use crate::table::TableInner;
@@ -27,7 +32,8 @@ pub struct TableStatus {
     /// The age of the oldest of them in seconds; 0 when there is none.
     pub transform_lag_seconds: f64,
     /// Why the transforms do not go on, if they don't.
-    pub transform_error: Option<String>,
+    #[serde(serialize_with = "reported::serialize")]
+    pub transform_error: Option<Arc<Error>>,
     /// Bytes of the staged log's files: what transforms made and is not tiered yet.
     pub staged_bytes: u64,
     /// Rows whose fate is settled: in the lake, dead or filtered.
@@ -64,7 +70,8 @@ pub struct TableStatus {
     /// round, `None` before the first.
     pub lake_version: Option<u64>,
     /// Why the last round failed or, seen from a reader, why the lake cannot be asked.
-    pub last_error: Option<String>,
+    #[serde(serialize_with = "reported::serialize")]
+    pub last_error: Option<Arc<Error>>,
     /// The indices that the lake has or is to have, as of the last pass of maintenance.
     pub indices: Vec<IndexStatus>,
     /// How the lake is kept: what maintenance did and last saw.
@@ -103,7 +110,7 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
         false => (report.progress(), report.lake_version, None),
         true => match context.lake_progress() {
             Ok((progress, version)) => (progress, version, None),
-            Err(error) => (report.progress(), None, Some(error.to_string())),
+            Err(error) => (report.progress(), None, Some(Arc::new(error))),
         },
     };
     let rows_tiered = progress.to;
@@ -128,7 +135,7 @@ pub(crate) fn of(table: &TableInner) -> Result<TableStatus> {
     let (segments, log_bytes) = table.raw.size();
     // The writer learnt of damage when it opened the log; a reader has to look.
     let damage = match table.raw.is_read_only() {
-        true => table.raw.check_tail().err().map(|error| error.to_string()),
+        true => table.raw.check_tail().err().map(Arc::new),
         false => None,
     };
     let transform = |pinned: &crate::catalog::PinnedTransform| TransformStatus {

@@ -478,7 +478,7 @@ fn a_lake_that_is_gone_is_never_taken_for_an_empty_one() {
     assert!(
         status
             .last_error
-            .is_some_and(|e| e.contains("bring it back"))
+            .is_some_and(|error| matches!(*error, Error::LakeMismatch { .. }))
     );
     assert_eq!(status.rows_tiered, 10);
     assert!(!path.join("lake").exists());
@@ -528,7 +528,7 @@ fn a_table_whose_lake_is_broken_delays_no_other() {
         10,
         "it goes on once the lake is back"
     );
-    assert_eq!(broken.status().unwrap().last_error, None);
+    assert!(broken.status().unwrap().last_error.is_none());
 }
 
 #[test]

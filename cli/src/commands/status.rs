@@ -116,7 +116,7 @@ fn print(all: &[TableStatus], output: &mut Output) -> Outcome {
             output.line(format_args!(
                 "{}: last error: {}",
                 plain(&status.table),
-                plain(error)
+                plain(&error.to_string())
             ))?;
         }
     }

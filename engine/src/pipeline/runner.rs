@@ -52,7 +52,7 @@ struct State {
     opened: Option<Current>,
     /// How many attempts failed in all.
     failures_total: u64,
-    last_error: Option<String>,
+    last_error: Option<Arc<Error>>,
     backoff: Backoff,
     is_closed: bool,
 }
@@ -116,7 +116,7 @@ impl Pipeline {
     }
 
     /// Why the last attempt failed, if nothing was staged since.
-    pub(crate) fn last_error(&self) -> Option<String> {
+    pub(crate) fn last_error(&self) -> Option<Arc<Error>> {
         self.state.lock().last_error.clone()
     }
 
@@ -202,9 +202,10 @@ impl Pipeline {
             if staged > offset {
                 return Ok(staged);
             }
-            if state.failures_total > failures_before {
-                let reason = state.last_error.clone().unwrap_or_default();
-                return Err(Error::Tiering { reason });
+            if state.failures_total > failures_before
+                && let Some(source) = state.last_error.clone()
+            {
+                return Err(Error::Tiering { source });
             }
             if state.is_closed {
                 return Err(Error::Unavailable {
@@ -228,7 +229,7 @@ impl Pipeline {
             let pass = || self.pass(table, &log, &mut current);
             // Nothing here should panic; should a library do so, tiering must not wait for ever.
             let result = catch_unwind(AssertUnwindSafe(pass)).unwrap_or_else(|_| {
-                Err(Error::Tiering {
+                Err(Error::Internal {
                     reason:
                         "the thread of the transforms panicked; its message is on standard error"
                             .to_owned(),
@@ -238,17 +239,17 @@ impl Pipeline {
                 Ok(()) => {}
                 // It was closed to make room for another.
                 Err(_) if !self.is_current(&log) => {}
-                Err(error) => self.fail(table, &error),
+                Err(error) => self.fail(table, error),
             }
         }
     }
 
     /// Notes a failure, and waits until it is time to try again.
-    fn fail(&self, table: &TableInner, error: &Error) {
+    fn fail(&self, table: &TableInner, error: Error) {
         let mut state = self.state.lock();
         tracing::warn!(table = table.name, %error, "transforms do not go on; the log keeps the rows");
         state.failures_total += 1;
-        state.last_error = Some(error.to_string());
+        state.last_error = Some(error.shared());
         state.backoff.failed();
         self.changed.notify_all();
         while let Some(remaining) = state.backoff.remaining()
@@ -391,11 +392,10 @@ fn at_offset(error: Error, first: u64) -> Error {
             transform,
             row,
             reason,
-        } => Error::Tiering {
-            reason: format!(
-                "transform {transform:?} failed on the record at offset {}: {reason}; its on_error is \"fail\", so nothing more is tiered until the table's transforms are replaced",
-                first + row
-            ),
+        } => Error::RecordFailed {
+            transform,
+            offset: first + row,
+            reason,
         },
         error => error,
     }

@@ -47,7 +47,7 @@ impl Flush {
     ///
     /// # Errors
     ///
-    /// [`Error::Tiering`] with the reason when a round fails. The log keeps the rows, and tiering goes on
+    /// [`Error::Tiering`] with what a round failed with, when one does. The log keeps the rows, and tiering goes on
     /// trying in the background.
     pub fn wait(&self) -> Result<u64> {
         let tiered = self.table.tierer.wait(&self.wanted, None)?;
@@ -77,7 +77,7 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// [`Error::Tiering`] with the reason when a round fails. The log keeps the rows, and tiering goes on
+    /// [`Error::Tiering`] with what a round failed with, when one does. The log keeps the rows, and tiering goes on
     /// trying in the background. Dead letters that cannot be settled are no error here:
     /// [`TableStatus::dead_letters_error`](crate::TableStatus::dead_letters_error) tells.
     pub fn flush_to_lake(&self) -> Result<u64> {
@@ -232,7 +232,7 @@ impl Table {
     /// # Errors
     ///
     /// [`Error::Lake`] and [`Error::LakeMismatch`] when the lake or the dataset of dead letters cannot be read or written,
-    /// [`Error::Plugin`] and [`Error::Transform`] when a transform cannot be opened, [`Error::Tiering`] for a letter that
+    /// [`Error::Plugin`] and [`Error::Transform`] when a transform cannot be opened, [`Error::RecordFailed`] for a letter that
     /// fails in a transform whose `on_error` is `fail`. What was retried before the error stays so.
     /// [`Error::Unavailable`] when the store is closed or open read-only.
     pub fn retry_dead_letters(&self, filter: &DeadLetterFilter) -> Result<RetryReport> {

@@ -53,7 +53,8 @@ pub(crate) struct TierReport {
     pub(crate) dead_letters_to: u64,
     pub(crate) dead_letters_error: Option<String>,
     pub(crate) lake_version: Option<u64>,
-    pub(crate) last_error: Option<String>,
+    #[serde(with = "crate::error::reported")]
+    pub(crate) last_error: Option<Arc<Error>>,
     pub(crate) last_error_us: Option<i64>,
 }
 

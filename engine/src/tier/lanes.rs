@@ -60,7 +60,7 @@ pub(crate) fn written(
     make: &Make<'_>,
 ) -> Result<(Lake, Settled, Written)> {
     let Some((first, others)) = ranges.split_first() else {
-        return Err(Error::Tiering {
+        return Err(Error::Internal {
             reason: "a round of no rows was begun".to_owned(),
         });
     };
@@ -110,7 +110,7 @@ fn joined(thread: std::io::Result<ScopedJoinHandle<'_, Lane>>) -> Lane {
     let ended = thread.and_then(|thread| thread.join().map_err(|_| "it panicked".into()));
     ended.unwrap_or_else(|reason| {
         let reason = format!("a lane of a round could not run: {reason}");
-        Err(Error::Tiering { reason })
+        Err(Error::Internal { reason })
     })
 }
 

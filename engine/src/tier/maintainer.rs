@@ -214,7 +214,7 @@ impl Maintainer {
         let work = || context.executor.run(until_stopped(pass.run(lakes), stop))?;
         // Nothing here should panic; should a library do so, the table must not count as being maintained for ever.
         let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-            Err(Error::Tiering {
+            Err(Error::Internal {
                 reason: "maintenance panicked; its message is on standard error".to_owned(),
             })
         });

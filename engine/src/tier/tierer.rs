@@ -228,7 +228,7 @@ impl Tierer {
         let rounds = || self.rounds(raw, pipeline, until, memory);
         // Nothing here should panic; should a library do so, those who wait must not wait for ever.
         let result = catch_unwind(AssertUnwindSafe(rounds)).unwrap_or_else(|_| {
-            Err(Error::Tiering {
+            Err(Error::Internal {
                 reason: "a round panicked; its message is on standard error".to_owned(),
             })
         });
@@ -244,7 +244,7 @@ impl Tierer {
             self.metrics.failed();
             state.failures_total += 1;
             state.backoff.failed();
-            state.report.last_error = Some(error.to_string());
+            state.report.last_error = Some(error.shared());
             state.report.last_error_us = Some(now_us());
             self.context.write_report(&state.report);
         }
@@ -279,11 +279,10 @@ impl Tierer {
             if state.is_done(wanted) {
                 return Ok(Some(state.report.tiered));
             }
-            if state.failures_total > wanted.failures_before {
-                let reason = state.report.last_error.clone();
-                return Err(Error::Tiering {
-                    reason: reason.unwrap_or_default(),
-                });
+            if state.failures_total > wanted.failures_before
+                && let Some(source) = state.report.last_error.clone()
+            {
+                return Err(Error::Tiering { source });
             }
             if self.is_closed() && !state.is_running {
                 return Err(Error::Unavailable {

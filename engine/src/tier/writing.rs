@@ -57,13 +57,13 @@ where
     };
     // A library's panic is a failure like another: the writer is to delete its files.
     let made = catch_unwind(AssertUnwindSafe(|| make(&mut sink))).unwrap_or_else(|_| {
-        Err(Error::Tiering {
+        Err(Error::Internal {
             reason: "making the rows panicked; the message is on standard error".to_owned(),
         })
     });
     if let Err(error) = &made {
         // The writer must not take a stream that broke off for one that ended.
-        let broken = Error::Tiering {
+        let broken = Error::Internal {
             reason: error.to_string(),
         };
         let _ = sender.blocking_send(Err(broken));
@@ -76,7 +76,7 @@ where
 pub(crate) fn check_written(made: u64, written: &Written) -> Result<()> {
     match made == written.rows {
         true => Ok(()),
-        false => Err(Error::Tiering {
+        false => Err(Error::Internal {
             reason: format!(
                 "{made} rows were made and {} written; nothing was committed",
                 written.rows
@@ -102,7 +102,7 @@ pub(crate) fn commit(
             Ok((lake, progress))
         }
         // This process holds the store's lock, so only a copy of the store can have been faster.
-        Outcome::AlreadyCommitted(progress) => Err(Error::LakeMismatch {
+        Outcome::AlreadyCommitted(progress) => Err(Error::Fenced {
             uri: lake.uri().to_owned(),
             reason: format!(
                 "another engine committed this table's rows up to offset {}; give a copy of a store a bucket of its own",

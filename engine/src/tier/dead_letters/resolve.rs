@@ -342,11 +342,10 @@ impl Tried {
                 transform,
                 row,
                 reason,
-            } => Error::Tiering {
-                reason: format!(
-                    "transform {transform:?} failed on the dead letter at offset {}: {reason}; its on_error is \"fail\", so the letters that were tried with it are as they were",
-                    self.offsets.get(row as usize).copied().unwrap_or_default()
-                ),
+            } => Error::RecordFailed {
+                transform,
+                offset: self.offsets.get(row as usize).copied().unwrap_or_default() as u64,
+                reason,
             },
             error => error,
         }

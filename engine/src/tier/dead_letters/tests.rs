@@ -24,7 +24,7 @@ static ENDS: Mutex<Vec<(Uuid, Moment)>> = Mutex::new(Vec::new());
 pub(super) fn reached(context: &TierContext, moment: Moment) -> Result<()> {
     let ends = ENDS.lock();
     match ends.contains(&(context.table_id, moment)) {
-        true => Err(Error::Tiering {
+        true => Err(Error::Internal {
             reason: format!("the test ends at {moment:?}"),
         }),
         false => Ok(()),

@@ -50,9 +50,9 @@ use durable::LocalCommit;
 pub(crate) use layout::Layout;
 use only::OnlyAt;
 use options::Place;
+pub(crate) use options::{CredentialProvider, LakeOptions};
 pub(crate) use progress::Found;
 use progress::Known;
-pub(crate) use options::{CredentialProvider, LakeOptions};
 pub(crate) use progress::{
     BUCKET_COLUMN, OFFSET_COLUMN, Progress, Round, TransformRecord, rows_with,
 };
@@ -366,6 +366,7 @@ fn error(action: &'static str, place: &Place) -> impl FnOnce(lance::Error) -> Er
     move |source| Error::Lake {
         action,
         uri,
+        kind: told::kind_of(&source),
         source: Box::new(Told(source)),
     }
 }

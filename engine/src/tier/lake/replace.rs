@@ -25,7 +25,7 @@ impl Lake {
             self.refresh().await?;
             let found = self.progress(round.table_id, round.bucket).await?;
             if found != round.after {
-                return Err(Error::LakeMismatch {
+                return Err(Error::Fenced {
                     uri: self.uri().to_owned(),
                     reason: format!(
                         "it has this table up to offset {}, and had it up to {} before: another engine may be tiering a copy of this store; give it a bucket of its own",

@@ -66,7 +66,7 @@ impl Lake {
                     self.discard_after(attempt, written.fragments()).await;
                     return Ok(Outcome::AlreadyCommitted(progress));
                 }
-                Err(error @ Error::LakeMismatch { .. }) => {
+                Err(error @ Error::Fenced { .. }) => {
                     self.discard_after(attempt, written.fragments()).await;
                     return Err(error);
                 }
@@ -166,7 +166,7 @@ impl Lake {
         if round.from < round.after.to && round.after.to <= progress.to {
             return Ok(Standing::Theirs(progress));
         }
-        Err(Error::LakeMismatch {
+        Err(Error::Fenced {
             uri: self.uri().to_owned(),
             reason: format!(
                 "bucket {} of table {} is there up to offset {}, and this round has offsets {} to {}: another engine may be \

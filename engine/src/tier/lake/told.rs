@@ -1,7 +1,19 @@
 //! Lance's errors as users may see them.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::error::Error as StdError;
+use std::{fmt, io};
+
+use lance::Error as LanceError;
+use object_store::Error as StoreError;
+
+use crate::error::ErrorKind;
+use crate::error::kind::of_io;
+
+/// What S3 says, with a status that it has for wrong requests too, of a credential that was good once.
+const TOO_OLD: [&str; 2] = ["ExpiredToken", "InvalidToken"];
+/// How an object store's client tells of a request that is wrong, as to another region than the bucket's.
+const WRONG_REQUEST: [&str; 2] = ["status code: 400", "without LOCATION"];
 
 /// What object stores say where there is no such bucket.
 const NO_BUCKET: [&str; 3] = [
@@ -78,6 +90,63 @@ fn told(text: &str) -> String {
     format!("{advice} ({})", said.map_or(&*line, |(_, said)| said))
 }
 
+/// What kind of trouble it is. Of its causes the innermost that can tell does.
+pub(super) fn kind_of(error: &lance::Error) -> ErrorKind {
+    let mut kind = ErrorKind::Other;
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = next {
+        kind = own_kind(error).unwrap_or(kind);
+        next = cause_of(error);
+    }
+    kind
+}
+
+fn own_kind(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
+    if let Some(error) = error.downcast_ref() {
+        return of_io(error);
+    }
+    match error.downcast_ref() {
+        Some(StoreError::NotFound { .. }) => return Some(ErrorKind::Missing),
+        Some(StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }) => {
+            return Some(ErrorKind::Denied);
+        }
+        Some(StoreError::Generic { source, .. }) => return Some(kind_of_request(source.as_ref())),
+        _ => {}
+    }
+    match error.downcast_ref()? {
+        LanceError::NotFound { .. } | LanceError::DatasetNotFound { .. } => {
+            Some(ErrorKind::Missing)
+        }
+        LanceError::Timeout { .. } => Some(ErrorKind::Unreachable),
+        LanceError::CorruptFile { .. } => Some(ErrorKind::Damaged),
+        _ => None,
+    }
+}
+
+/// What a request failed with that the client of an object store has no name for; it tried for long if it could help.
+fn kind_of_request(error: &(dyn StdError + 'static)) -> ErrorKind {
+    let told = error.to_string();
+    let tells = |parts: &[&str]| parts.iter().any(|part| told.contains(part));
+    if tells(&TOO_OLD) || told.contains("credentials") {
+        ErrorKind::Denied
+    } else if tells(&WRONG_REQUEST) {
+        ErrorKind::Invalid
+    } else {
+        ErrorKind::Unreachable
+    }
+}
+
+/// The cause of an error; what these two wrap they do not tell as such.
+fn cause_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return error.get_ref().map(|inner| inner as _);
+    }
+    match error.downcast_ref() {
+        Some(LanceError::External { source }) => Some(source.as_ref()),
+        _ => error.source(),
+    }
+}
+
 fn clean(text: &str) -> String {
     let text = match text.rsplit_once(", ") {
         Some((said, place)) if place.contains(".rs:") => said,
@@ -111,6 +180,40 @@ fn without_document(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_kind_of_trouble_it_is_is_told_by_the_innermost_cause() {
+        let store = |source: Box<dyn StdError + Send + Sync>| {
+            lance::Error::from(StoreError::Generic {
+                store: "S3",
+                source,
+            })
+        };
+        let denied = StoreError::PermissionDenied {
+            path: "a".to_owned(),
+            source: "403".into(),
+        };
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let expired = "status code: 400 Bad Request: <Code>ExpiredToken</Code>";
+        let region = "status code: 400 Bad Request: <Code>AuthorizationHeaderMalformed</Code>";
+        for (error, kind) in [
+            (lance::Error::not_found("a"), ErrorKind::Missing),
+            (lance::Error::timeout("slow"), ErrorKind::Unreachable),
+            (lance::Error::from(denied), ErrorKind::Denied),
+            (store(expired.into()), ErrorKind::Denied),
+            (store(region.into()), ErrorKind::Invalid),
+            (store("503 Slow Down".into()), ErrorKind::Unreachable),
+            (lance::Error::from(full()), ErrorKind::Full),
+            (
+                lance::Error::from(io::Error::other(full())),
+                ErrorKind::Full,
+            ),
+            (store(Box::new(full())), ErrorKind::Full),
+            (lance::Error::internal("odd"), ErrorKind::Other),
+        ] {
+            assert_eq!(kind_of(&error), kind, "{error}");
+        }
+    }
 
     #[test]
     fn neither_source_lines_nor_signatures_are_told() {

@@ -229,7 +229,7 @@ impl Tierer {
         } = open;
         let shape = self.context.shape();
         if staged.is_none() && !shape.transforms().is_empty() {
-            return Err(Error::Tiering {
+            return Err(Error::Internal {
                 reason: "the table has transforms, and its staged log is not open".to_owned(),
             });
         }
@@ -280,7 +280,7 @@ impl Tierer {
         };
         let made = Instant::now();
         let from = progress.to;
-        let (lake, progress) = commit(&self.context, lake, written, round)?;
+        let (mut lake, progress) = commit(&self.context, lake, written, round)?;
         let rows = progress.to - from;
         let retries = lake.take_retries();
         self.metrics

@@ -32,7 +32,7 @@ async fn the_same_range_committed_twice_is_there_once() {
     // Ranges that overlap, or leave a gap, are another story.
     for (from, to) in [(5, 15), (12, 15)] {
         let error = append(&mut zombie, table, 0, from, to).await.unwrap_err();
-        assert!(matches!(error, Error::LakeMismatch { .. }), "{error}");
+        assert!(matches!(error, Error::Fenced { .. }), "{error}");
         assert!(error.to_string().contains("up to offset 10"), "{error}");
     }
     assert_eq!(data_files(folder.path()), 1);

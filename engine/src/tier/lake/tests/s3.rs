@@ -104,14 +104,21 @@ async fn what_keeps_us_out_of_s3_is_told_soon() {
         options.storage_options.insert(name.into(), value.into());
         options
     };
-    for (what, options) in [
-        ("a wrong secret", with("secret_access_key", "hunter2")),
-        ("a missing bucket", on(&server, "no-such-bucket")),
+    use crate::ErrorKind::{Denied, Missing, Unreachable};
+    let down = with("endpoint", "http://127.0.0.1:1");
+    for (what, kind, options) in [
         (
-            "a server that is down",
-            with("endpoint", "http://127.0.0.1:1"),
+            "a wrong secret",
+            Denied,
+            with("secret_access_key", "hunter2"),
         ),
-        ("a server that is silent", with("endpoint", &silent)),
+        ("a missing bucket", Missing, on(&server, "no-such-bucket")),
+        ("a server that is down", Unreachable, down),
+        (
+            "a server that is silent",
+            Unreachable,
+            with("endpoint", &silent),
+        ),
     ] {
         for create in [false, true] {
             let started = Instant::now();
@@ -129,7 +136,7 @@ async fn what_keeps_us_out_of_s3_is_told_soon() {
                 println!("   {error}");
             }
             assert!(
-                matches!(error, Err(Error::Lake { .. })),
+                matches!(error, Err(Error::Lake { kind: told, .. }) if told == kind),
                 "{what}: {error:?}"
             );
             assert!(took < Duration::from_secs(65), "{what}: {took:?}");

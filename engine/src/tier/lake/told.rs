@@ -12,8 +12,6 @@ use crate::error::kind::of_io;
 
 /// What S3 says, with a status that it has for wrong requests too, of a credential that was good once.
 const TOO_OLD: [&str; 2] = ["ExpiredToken", "InvalidToken"];
-/// How an object store's client tells of a request that is wrong, as to another region than the bucket's.
-const WRONG_REQUEST: [&str; 2] = ["status code: 400", "without LOCATION"];
 
 /// What object stores say where there is no such bucket.
 const NO_BUCKET: [&str; 3] = [
@@ -126,13 +124,18 @@ fn own_kind(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
 /// What a request failed with that the client of an object store has no name for; it tried for long if it could help.
 fn kind_of_request(error: &(dyn StdError + 'static)) -> ErrorKind {
     let told = error.to_string();
-    let tells = |parts: &[&str]| parts.iter().any(|part| told.contains(part));
-    if tells(&TOO_OLD) || told.contains("credentials") {
-        ErrorKind::Denied
-    } else if tells(&WRONG_REQUEST) {
-        ErrorKind::Invalid
-    } else {
-        ErrorKind::Unreachable
+    // The client keeps the status to itself, and gives it a name only where one object was asked for.
+    let status = told.split_once("status code: ");
+    let status = status.and_then(|(_, status)| status.get(..3));
+    match status {
+        _ if TOO_OLD.iter().any(|code| told.contains(code)) => ErrorKind::Denied,
+        Some("401" | "403") => ErrorKind::Denied,
+        Some("404") => ErrorKind::Missing,
+        Some("400") => ErrorKind::Invalid,
+        None if told.contains("credentials") => ErrorKind::Denied,
+        // Of another region, it says.
+        None if told.contains("without LOCATION") => ErrorKind::Invalid,
+        _ => ErrorKind::Unreachable,
     }
 }
 
@@ -196,13 +199,20 @@ mod tests {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         let expired = "status code: 400 Bad Request: <Code>ExpiredToken</Code>";
         let region = "status code: 400 Bad Request: <Code>AuthorizationHeaderMalformed</Code>";
+        let signature = "status code: 403 Forbidden: <Code>SignatureDoesNotMatch</Code>";
+        let bucket = "status code: 404 Not Found: <Code>NoSuchBucket</Code>";
         for (error, kind) in [
             (lance::Error::not_found("a"), ErrorKind::Missing),
             (lance::Error::timeout("slow"), ErrorKind::Unreachable),
             (lance::Error::from(denied), ErrorKind::Denied),
             (store(expired.into()), ErrorKind::Denied),
             (store(region.into()), ErrorKind::Invalid),
-            (store("503 Slow Down".into()), ErrorKind::Unreachable),
+            (store(signature.into()), ErrorKind::Denied),
+            (store(bucket.into()), ErrorKind::Missing),
+            (
+                store("status code: 503 Slow Down".into()),
+                ErrorKind::Unreachable,
+            ),
             (lance::Error::from(full()), ErrorKind::Full),
             (
                 lance::Error::from(io::Error::other(full())),

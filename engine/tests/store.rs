@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alluvium::{Durability, Error, Store, StoreOptions, Table, TableOptions};
+use alluvium::{Durability, Error, ErrorKind, Store, StoreOptions, Table, TableOptions};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Int32Array, Int64Array, RecordBatch, StringArray};
@@ -323,9 +323,10 @@ fn copy(from: &Path, to: &Path) {
 
 /// What a flush is refused with, twice.
 fn refused(table: &Table) -> String {
-    let first = table.flush_to_lake().unwrap_err().to_string();
-    assert_eq!(table.flush_to_lake().unwrap_err().to_string(), first);
-    first
+    let [first, second] = [(); 2].map(|()| table.flush_to_lake().unwrap_err());
+    assert_eq!(first.kind(), ErrorKind::Fenced);
+    assert_eq!(first.to_string(), second.to_string());
+    first.to_string()
 }
 
 #[test]

@@ -192,25 +192,28 @@ impl Tierer {
             }
         })??;
         // Before anything is done that follows from the lake's word.
-        self.check_bounds(raw, &found)
-            .map_err(|reason| Error::LakeMismatch {
-                uri: lake.uri().to_owned(),
-                reason,
-            })?;
+        self.check(raw, &lake, &found)?;
         Ok((lake, found.progress))
     }
 
-    /// Whether the rows that the lake has are the log's, otherwise why not.
-    fn check_bounds(&self, raw: &Log, found: &Found) -> std::result::Result<(), String> {
+    /// Fails unless the rows that the lake has are the log's.
+    fn check(&self, raw: &Log, lake: &Lake, found: &Found) -> Result<()> {
         let tiered = found.progress.to;
-        self.context.writers.check(found.writer, tiered)?;
+        let known = self.context.writers.check(found.writer, tiered);
+        known.map_err(|reason| Error::Fenced {
+            uri: lake.uri().to_owned(),
+            reason,
+        })?;
         let (first, committed) = (raw.first_offset(), raw.committed());
         if (first..=committed).contains(&tiered) {
             return Ok(());
         }
-        Err(format!(
-            "it has this table's rows up to offset {tiered}, and the log has those from {first} to {committed}; the lake or the log was replaced"
-        ))
+        Err(Error::LakeMismatch {
+            uri: lake.uri().to_owned(),
+            reason: format!(
+                "it has this table's rows up to offset {tiered}, and the log has those from {first} to {committed}; the lake or the log was replaced"
+            ),
+        })
     }
 
     /// Streams the rows up to `until` into data files while they are made, then commits them once.

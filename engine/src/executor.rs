@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
+use std::thread::Builder;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -56,12 +57,13 @@ impl Executor {
 
 /// Does something that waits for a channel of tokio's, on a thread of its own: on one of a runtime, as a host's may be, that panics.
 pub(crate) fn off_runtime<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    let done = std::thread::scope(|scope| scope.spawn(work).join());
-    done.unwrap_or_else(|_| {
-        Err(Error::Internal {
-            reason: "it panicked; its message is on standard error".to_owned(),
-        })
-    })
+    let done = std::thread::scope(|scope| {
+        let thread = Builder::new().spawn_scoped(scope, work);
+        let thread = thread.map_err(|error| format!("there is no thread for it: {error}"))?;
+        let done = thread.join();
+        done.map_err(|_| "it panicked; its message is on standard error".to_owned())
+    });
+    done.unwrap_or_else(|reason| Err(Error::Internal { reason }))
 }
 
 /// A stream's items, computed as they are taken, for a caller that is not asynchronous.

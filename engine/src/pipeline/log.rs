@@ -111,6 +111,11 @@ impl StagedPlace {
 }
 
 impl StagedLog {
+    /// About how many bytes what was made of the rows from an offset on has.
+    pub(crate) fn bytes_from(&self, offset: u64) -> u64 {
+        self.log.bytes_from(offset)
+    }
+
     /// One past the last offset that is staged.
     pub(crate) fn committed(&self) -> u64 {
         self.log.committed()

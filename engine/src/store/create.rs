@@ -14,6 +14,7 @@ use crate::log::{Log, sync_directory};
 use crate::options::TableOptions;
 use crate::shape::schemas_of;
 use crate::table::{Table, raw_options};
+use crate::tier::dead_letters::dataset::options_of as letters_of;
 use crate::tier::dead_letters::log::DeadLetterLog;
 use crate::tier::lake::{Lake, LakeOptions, LakeUri, check_uri, is_secret_in_clear};
 
@@ -111,6 +112,9 @@ async fn adopt_lake(
 ) -> Result<()> {
     let lake = Lake::open_or_create(options, schema).await?;
     lake.find(table_id, bucket).await?;
+    if let Some(letters) = Lake::open(&letters_of(options)).await? {
+        letters.find(table_id, bucket).await?;
+    }
     match lake.has_rows_of(bucket).await? {
         false => Ok(()),
         true => Err(Error::LakeMismatch {

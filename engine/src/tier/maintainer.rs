@@ -234,15 +234,15 @@ impl Maintainer {
             let Some((lakes, status, ended)) = passed else {
                 return Ok(());
             };
-            state.seen = lakes.rows.as_ref().map(Lake::version);
-            state.lakes = lakes;
-            state.status = status;
             if cleaned {
                 state.cleaned_at = state.looked_at;
             }
             if ended.is_ok() {
+                state.seen = lakes.rows.as_ref().map(Lake::version);
                 state.backoff.succeeded();
             }
+            state.lakes = lakes;
+            state.status = status;
             ended
         });
         if let Err(error) = &ended {

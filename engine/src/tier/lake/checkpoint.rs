@@ -37,6 +37,13 @@ impl Checkpoint {
         serde_json::from_str(text).ok()
     }
 
+    /// Another table of which it says how far its bucket, the same, was.
+    pub(super) fn other(dataset: &Dataset, table: Uuid, bucket: i32) -> Option<Uuid> {
+        let mut keys = dataset.config().keys().filter_map(|key| parse_key(key));
+        let other = keys.find(|(of_table, of_bucket)| *of_bucket == bucket && *of_table != table);
+        other.map(|(of_table, _)| of_table)
+    }
+
     pub(super) fn found(&self) -> Found {
         Found {
             progress: self.progress,

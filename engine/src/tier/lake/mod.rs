@@ -298,7 +298,7 @@ impl Lake {
         let found = progress::find(&self.dataset, table_id, bucket, known).await;
         let found = found.map_err(self.error("read the progress from"))?;
         if let Some(other) = found.taken_by {
-            return Err(Error::Fenced {
+            return Err(Error::LakeMismatch {
                 uri: self.uri().to_owned(),
                 reason: format!(
                     "table {other} tiers into it under bucket {bucket}; create this one with another bucket"

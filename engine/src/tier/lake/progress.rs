@@ -129,10 +129,10 @@ impl Round {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Found {
     pub(crate) progress: Progress,
-    pub(super) transaction: Option<String>,
+    pub(crate) transaction: Option<String>,
     pub(crate) writer: Option<Uuid>,
     /// Another table that has committed under the bucket, if this one never has.
-    pub(super) taken_by: Option<Uuid>,
+    pub(crate) taken_by: Option<Uuid>,
 }
 
 /// Reads a round's record from a transaction: table, bucket, and where they stood after it; `None` for any other transaction.
@@ -209,7 +209,15 @@ pub(super) async fn find(
         let transaction = match dataset.read_transaction_by_version(version).await {
             Ok(transaction) => transaction,
             Err(error) if is_missing(&error) => {
-                return from_rows(dataset, bucket, checkpoint).await;
+                let taken_by = taken_by.or_else(|| Checkpoint::other(dataset, table, bucket));
+                return match &checkpoint {
+                    // The rows may be all another's.
+                    None if taken_by.is_some() => Ok(Found {
+                        taken_by,
+                        ..Found::default()
+                    }),
+                    _ => from_rows(dataset, bucket, checkpoint).await,
+                };
             }
             Err(error) => return Err(error),
         };
@@ -297,7 +305,7 @@ async fn from_rows(
             )));
         };
         if batch.num_rows() > 0 {
-            found.writer = None;
+            (found.transaction, found.writer) = (None, None);
         }
         found.progress.rows += batch.num_rows() as u64;
         if let Some(last) = offsets.iter().flatten().max() {

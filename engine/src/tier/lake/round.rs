@@ -66,7 +66,7 @@ impl Lake {
                     self.discard_after(attempt, written.fragments()).await;
                     return Ok(Outcome::AlreadyCommitted(progress));
                 }
-                Err(error @ Error::Fenced { .. }) => {
+                Err(error @ (Error::Fenced { .. } | Error::LakeMismatch { .. })) => {
                     self.discard_after(attempt, written.fragments()).await;
                     return Err(error);
                 }

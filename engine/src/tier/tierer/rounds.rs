@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
+use tokio::sync::watch;
 
 use super::{Memory, Open, Tierer};
 use crate::crash::crash_point;
@@ -72,12 +73,13 @@ impl Tierer {
         let until = staged
             .as_ref()
             .map_or(until, |log| log.committed().min(until));
-        let behind = raw.bytes_from(from);
+        let behind = raw.bytes_from(from) + staged.as_ref().map_or(0, |log| log.bytes_from(from));
         // Given back with the round, so that a long backlog leaves other tables their turn.
         if from < until
             && let Some((_share, bytes)) = self.round_memory(memory, behind)
         {
-            let until = until.min(round_end(raw, from, bytes));
+            let rows = raw.committed().saturating_sub(from);
+            let until = until.min(from + share_of(rows, bytes, behind));
             let staged = staged.as_deref();
             open = self.write_and_commit(raw, staged, open, until, memory)?;
         }
@@ -162,34 +164,35 @@ impl Tierer {
 
     /// The lake, whatever its columns are unless this table's are to be brought to it, and how far the table is in it.
     pub(super) fn open_lake(&self, raw: &Log) -> Result<(Lake, Progress)> {
+        if self.context.shape().meta.altering.is_some() {
+            // Only a lake that goes on where this table does is brought to its columns.
+            drop(self.reach_lake(raw)?);
+            self.finish_altering()?;
+        }
+        self.reach_lake(raw)
+    }
+
+    fn reach_lake(&self, raw: &Log) -> Result<(Lake, Progress)> {
         let context = &self.context;
-        self.finish_altering()?;
         let lake_schema = Arc::clone(&context.shape().lake_schema);
         let (options, schema) = (context.lake.clone(), lake_schema);
         let (table_id, bucket) = (context.table_id, context.settings.bucket);
         let is_new = raw.first_offset() == 0 && self.report().tiered == 0;
-        let mut closing = self.closing.subscribe();
-        let opening = async move {
-            let lake = match is_new {
-                true => match Lake::open(&options).await? {
-                    Some(lake) => lake,
-                    None => Lake::open_or_create(&options, &schema).await?,
-                },
-                // An empty lake in place of one that had rows would look as if there had been none.
-                false => Lake::open_existing(&options).await?,
-            };
-            let found = lake.find(table_id, bucket).await?;
-            Ok::<_, Error>((lake, found))
-        };
+        let closing = self.closing.subscribe();
         let (lake, found) = context.executor.run(async move {
-            tokio::select! {
-                opened = opening => opened,
-                // Nothing is written yet, and one that is down may keep a store from closing for a minute.
-                _ = closing.wait_for(|is_closing| *is_closing) => Err(Error::Unavailable {
-                    action: "open the lake",
-                    state: "closed",
-                }),
-            }
+            let opening = async {
+                match is_new {
+                    true => Lake::open(&options).await,
+                    // An empty lake in place of one that had rows would look as if there had been none.
+                    false => Lake::open_existing(&options).await.map(Some),
+                }
+            };
+            let lake = match unless_closing(closing.clone(), opening).await? {
+                Some(lake) => lake,
+                None => Lake::open_or_create(&options, &schema).await?,
+            };
+            let found = unless_closing(closing, lake.find(table_id, bucket)).await?;
+            Ok::<_, Error>((lake, found))
         })??;
         // Before anything is done that follows from the lake's word.
         self.check(raw, &lake, &found)?;
@@ -199,7 +202,7 @@ impl Tierer {
     /// Fails unless the rows that the lake has are the log's.
     fn check(&self, raw: &Log, lake: &Lake, found: &Found) -> Result<()> {
         let tiered = found.progress.to;
-        let known = self.context.writers.check(found.writer, tiered);
+        let known = self.context.writers.check(found);
         known.map_err(|reason| Error::Fenced {
             uri: lake.uri().to_owned(),
             reason,
@@ -320,10 +323,22 @@ impl Tierer {
     }
 }
 
-/// Where a round that begins at `from` ends, so that it has about so many bytes of log.
-fn round_end(raw: &Log, from: u64, bytes: u64) -> u64 {
-    let behind = raw.bytes_from(from);
-    let rows = raw.committed().saturating_sub(from);
-    let share = u128::from(rows) * u128::from(bytes) / u128::from(behind.max(1));
-    from + (share as u64).max(1)
+/// What reads of the lake, or nothing once the store is being closed: a lake that is down may take a minute to say so.
+async fn unless_closing<T>(
+    mut closing: watch::Receiver<bool>,
+    reading: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        read = reading => read,
+        _ = closing.wait_for(|is_closing| *is_closing) => Err(Error::Unavailable {
+            action: "open the lake",
+            state: "closed",
+        }),
+    }
+}
+
+/// How many of so many rows that have `all` bytes have about `bytes`, one at least.
+fn share_of(rows: u64, bytes: u64, all: u64) -> u64 {
+    let share = u128::from(rows) * u128::from(bytes) / u128::from(all.max(1));
+    (share as u64).max(1)
 }

@@ -132,6 +132,20 @@ async fn after_cleanup_all_counts_are_known_though_no_round_is_left_in_the_histo
 }
 
 #[tokio::test]
+async fn a_bucket_that_another_table_has_is_refused_after_cleanup_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lake = lake_of_rounds(folder.path(), Uuid::new_v4(), 3).await;
+    lake.clean(&strict()).await.unwrap();
+    append(&mut lake, Uuid::new_v4(), 7, 0, 5).await.unwrap();
+    let lake = Lake::open(&at(folder.path())).await.unwrap().unwrap();
+    for bucket in [0, 7] {
+        let error = lake.progress(Uuid::new_v4(), bucket).await.unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains(&format!("under bucket {bucket}")), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn when_somebody_else_cleans_up_after_a_checkpoint_the_rows_beyond_it_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let table = Uuid::new_v4();

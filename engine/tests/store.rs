@@ -357,6 +357,11 @@ fn a_store_older_than_its_lake_tiers_nothing_however_much_is_appended_to_it() {
         expected
     );
     let restored = manual(&backup);
+    let refused = restored.table("t").unwrap().verify().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Fenced);
+    let reader = StoreOptions::new().read_only(true).open(&backup).unwrap();
+    let refused = reader.table("t").unwrap().verify().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Fenced);
     let kept = restored.table("t").unwrap().status().unwrap();
     assert_eq!(
         (kept.rows_committed, kept.log_from),

@@ -79,24 +79,30 @@ impl TierContext {
     ///
     /// # Errors
     ///
-    /// [`Error::LakeMismatch`] when rows were tiered and the lake is gone.
+    /// [`Error::LakeMismatch`] when rows were tiered and the lake is gone; [`Error::Fenced`] when it has other rows than the
+    /// log's.
     pub(crate) fn lake_progress(&self) -> Result<(Progress, Option<u64>)> {
         let tiered = self.read_report().tiered;
         let options = self.lake.clone();
         let (table_id, bucket) = (self.table_id, self.settings.bucket);
-        self.executor.run(async move {
+        let looked = self.executor.run(async move {
             match Lake::open(&options).await? {
                 None if tiered > 0 => Err(Error::LakeMismatch {
                     uri: options.shown_uri(),
                     reason: format!("there is no dataset, and {tiered} rows of this table were settled in one; bring it back"),
                 }),
-                None => Ok((Progress::default(), None)),
+                None => Ok(None),
                 Some(lake) => {
-                    let progress = lake.progress(table_id, bucket).await?;
-                    Ok((progress, Some(lake.version())))
+                    let found = lake.find(table_id, bucket).await?;
+                    Ok(Some((found, lake.version())))
                 }
             }
-        })?
+        })??;
+        let Some((found, version)) = looked else {
+            return Ok((Progress::default(), None));
+        };
+        self.writers.check(&self.lake.shown_uri(), &found)?;
+        Ok((found.progress, Some(version)))
     }
 
     /// A tierer's last words; nothing yet when there are none.

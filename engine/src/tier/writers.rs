@@ -122,18 +122,48 @@ impl Writers {
         }
     }
 
-    /// Whether what the lake says of the table is about this log's rows; otherwise the reason why it is not.
-    pub(crate) fn check(&self, found: &Found) -> std::result::Result<(), String> {
-        let kept = self.kept.lock();
+    /// Fails with [`Error::Fenced`] unless what a lake says of the table is about this log's rows. Where no writer is open in
+    /// this process the file tells, if there is one.
+    pub(crate) fn check(&self, uri: &str, found: &Found) -> Result<()> {
+        let open = self.kept.lock().clone();
+        let kept = match open.writers.is_empty() {
+            true => read_json::<Kept>(&self.path)?,
+            false => Some(open),
+        };
+        let known = kept.map_or(Ok(()), |kept| kept.check(found));
+        known.map_err(|reason| Error::Fenced {
+            uri: uri.to_owned(),
+            reason,
+        })
+    }
+
+    fn replace_if_possible(&self, kept: Kept) {
+        if let Err(error) = self.replace(kept.clone()) {
+            tracing::warn!(%error, "what a writer does cannot be noted");
+            *self.kept.lock() = kept;
+        }
+    }
+
+    fn replace(&self, kept: Kept) -> Result<()> {
+        let text = serde_json::to_vec(&kept).unwrap_or_default();
+        replace_file(&self.path, &text)?;
+        *self.kept.lock() = kept;
+        Ok(())
+    }
+}
+
+impl Kept {
+    /// Whether what a lake says of the table is about this log's rows; otherwise the reason why it is not.
+    fn check(&self, found: &Found) -> std::result::Result<(), String> {
         let to = found.progress.to;
-        if to <= kept.anybody_until {
+        if to <= self.anybody_until {
             return Ok(());
         }
-        let known = |id| kept.writers.iter().find(|writer| writer.id == id);
+        let known = |id| self.writers.iter().find(|writer| writer.id == id);
         let until = match found.writer {
             // Somebody else cleaned up the history, or an Alluvium of before there were writers has committed.
-            None if kept.may_have(to, found.transaction.is_some()) => return Ok(()),
-            None if kept.writers.iter().any(|writer| writer.has_committed) => kept.last_end(),
+            None if self.may_have(to, found.transaction.is_some()) => return Ok(()),
+            None if self.writers.iter().any(|writer| writer.has_committed) => self.last_end(),
             None => {
                 return Err(format!(
                     "it has rows of this table's bucket up to offset {to}, and this table never tiered any; another table has the \
@@ -157,22 +187,6 @@ impl Writers {
         }
     }
 
-    fn replace_if_possible(&self, kept: Kept) {
-        if let Err(error) = self.replace(kept.clone()) {
-            tracing::warn!(%error, "what a writer does cannot be noted");
-            *self.kept.lock() = kept;
-        }
-    }
-
-    fn replace(&self, kept: Kept) -> Result<()> {
-        let text = serde_json::to_vec(&kept).unwrap_or_default();
-        replace_file(&self.path, &text)?;
-        *self.kept.lock() = kept;
-        Ok(())
-    }
-}
-
-impl Kept {
     fn has(&self, id: Uuid) -> bool {
         self.writers.iter().any(|writer| writer.id == id)
     }
@@ -226,14 +240,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = opened(dir.path(), 0).commit_as().unwrap();
         let second = opened(dir.path(), 100);
-        assert!(second.check(&found(Some(first), 100)).is_ok());
-        assert!(second.check(&found(Some(first), 101)).is_err());
+        assert!(second.check("lake", &found(Some(first), 100)).is_ok());
+        assert!(second.check("lake", &found(Some(first), 101)).is_err());
         // Also when it is opened again, with more in the log.
         let third = opened(dir.path(), 200);
-        assert!(third.check(&found(Some(first), 100)).is_ok());
-        assert!(third.check(&found(Some(first), 101)).is_err());
+        assert!(third.check("lake", &found(Some(first), 100)).is_ok());
+        assert!(third.check("lake", &found(Some(first), 101)).is_err());
         let own = third.commit_as().unwrap();
-        assert!(third.check(&found(Some(own), 5000)).is_ok());
+        assert!(third.check("lake", &found(Some(own), 5000)).is_ok());
     }
 
     #[test]
@@ -241,13 +255,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let writers = opened(dir.path(), 10);
         let stranger = Some(Uuid::new_v4());
-        assert!(writers.check(&found(stranger, 10)).is_ok());
-        assert!(writers.check(&found(None, 10)).is_ok());
-        assert!(writers.check(&found(stranger, 11)).is_err());
-        assert!(writers.check(&found(None, 11)).is_err());
+        assert!(writers.check("lake", &found(stranger, 10)).is_ok());
+        assert!(writers.check("lake", &found(None, 10)).is_ok());
+        assert!(writers.check("lake", &found(stranger, 11)).is_err());
+        assert!(writers.check("lake", &found(None, 11)).is_err());
         let _ = writers.commit_as().unwrap();
-        assert!(writers.check(&found(None, 11)).is_ok());
-        assert!(writers.check(&found(stranger, 11)).is_err());
+        assert!(writers.check("lake", &found(None, 11)).is_ok());
+        assert!(writers.check("lake", &found(stranger, 11)).is_err());
     }
 
     #[test]
@@ -257,8 +271,8 @@ mod tests {
         for log_end in 100..100 + 2 * KEPT_IN_DOUBT as u64 {
             let writers = opened(dir.path(), log_end);
             assert!(writers.kept.lock().writers.len() <= KEPT_IN_DOUBT + 3);
-            assert!(writers.check(&found(Some(first), 101)).is_err());
-            assert!(writers.check(&found(Some(first), 100)).is_ok());
+            assert!(writers.check("lake", &found(Some(first), 101)).is_err());
+            assert!(writers.check("lake", &found(Some(first), 100)).is_ok());
         }
     }
 
@@ -267,10 +281,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _ = opened(dir.path(), 0).commit_as().unwrap();
         let backup = opened(dir.path(), 10);
-        assert!(backup.check(&found(None, 10)).is_ok());
-        assert!(backup.check(&found(None, 20)).is_err());
+        assert!(backup.check("lake", &found(None, 10)).is_ok());
+        assert!(backup.check("lake", &found(None, 20)).is_err());
         let _ = backup.commit_as().unwrap();
-        assert!(backup.check(&found(None, 20)).is_ok());
+        assert!(backup.check("lake", &found(None, 20)).is_ok());
     }
 
     #[test]
@@ -282,9 +296,9 @@ mod tests {
             transaction: Some("t".to_owned()),
             ..found(None, to)
         };
-        assert!(again.check(&by_name(100)).is_ok());
-        assert!(again.check(&by_name(101)).is_err());
-        assert!(again.check(&found(None, 100)).is_err());
+        assert!(again.check("lake", &by_name(100)).is_ok());
+        assert!(again.check("lake", &by_name(101)).is_err());
+        assert!(again.check("lake", &found(None, 100)).is_err());
     }
 
     #[test]
@@ -296,7 +310,7 @@ mod tests {
             let _ = writers.commit_as().unwrap();
             writers.committed();
             assert!(writers.kept.lock().writers.len() <= KEPT);
-            assert!(writers.check(&found(Some(first), 1)).is_ok());
+            assert!(writers.check("lake", &found(Some(first), 1)).is_ok());
         }
     }
 
@@ -307,9 +321,9 @@ mod tests {
         // What a file is written to before it gets its name.
         std::fs::create_dir(dir.path().join("writers.tmp")).unwrap();
         let writers = opened(dir.path(), 10);
-        assert!(writers.check(&found(Some(first), 10)).is_ok());
-        assert!(writers.check(&found(Some(first), 11)).is_err());
+        assert!(writers.check("lake", &found(Some(first), 10)).is_ok());
+        assert!(writers.check("lake", &found(Some(first), 11)).is_err());
         assert_eq!(writers.commit_as().unwrap(), first);
-        assert!(writers.check(&found(Some(first), 11)).is_ok());
+        assert!(writers.check("lake", &found(Some(first), 11)).is_ok());
     }
 }

@@ -202,11 +202,7 @@ impl Tierer {
     /// Fails unless the rows that the lake has are the log's.
     fn check(&self, raw: &Log, lake: &Lake, found: &Found) -> Result<()> {
         let tiered = found.progress.to;
-        let known = self.context.writers.check(found);
-        known.map_err(|reason| Error::Fenced {
-            uri: lake.uri().to_owned(),
-            reason,
-        })?;
+        self.context.writers.check(lake.uri(), found)?;
         let (first, committed) = (raw.first_offset(), raw.committed());
         if (first..=committed).contains(&tiered) {
             return Ok(());

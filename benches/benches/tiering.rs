@@ -1,4 +1,7 @@
-//! Draining the log into a lake on disk and on S3, beside one plain Lance write of the same batches.
+//! Draining the log into a lake on disk and on S3, beside one plain Lance write of the same batches. Not Criterion: both take
+//! alternating turns, and what is told is their ratio, as a row of `benches/results/tiering.md`.
+//!
+//! `ALLUVIUM_BENCH_LANE=disk|s3` runs one alone.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,7 +13,6 @@ use alluvium::{StoreOptions, TableOptions};
 use alluvium_benches::{images, readings};
 use alluvium_tests::{BUCKET, S3Server};
 use arrow_array::{RecordBatch, RecordBatchIterator};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use lance::dataset::{Dataset, WriteParams};
 use lance::io::{ObjectStoreParams, StorageOptionsAccessor};
 use tempfile::TempDir;
@@ -116,58 +118,77 @@ fn sync_below(directory: &Path) {
         .expect("synced");
 }
 
-fn tiering(criterion: &mut Criterion) {
+/// How often a case is measured, in alternating turns; a turn before them is not counted.
+const TURNS: usize = 7;
+
+/// One turn's seconds.
+struct Turn {
+    plain: f64,
+    /// Of a plain write that survives power loss. What S3 has it has for good.
+    synced: Option<f64>,
+    drain: f64,
+}
+
+fn turn(place: &Place, batches: &[RecordBatch], runtime: &Runtime) -> Turn {
+    let plain = |synced| plain(place, batches, synced, runtime).as_secs_f64();
+    Turn {
+        plain: plain(false),
+        synced: matches!(place, Place::Disk).then(|| plain(true)),
+        drain: drain(place, batches).as_secs_f64(),
+    }
+}
+
+/// The least, the median and the most.
+fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    [
+        values[0],
+        values[values.len() / 2],
+        values[values.len() - 1],
+    ]
+}
+
+fn tell(what: &str, peer: &str, turns: &[Turn], seconds: impl Fn(&Turn) -> Option<f64>) {
+    let peers: Option<Vec<f64>> = turns.iter().map(&seconds).collect();
+    let Some(peers) = peers else { return };
+    let ratios = turns.iter().zip(&peers);
+    let [least, median, most] = spread(ratios.map(|(turn, peer)| peer / turn.drain));
+    let [_, drain, _] = spread(turns.iter().map(|turn| turn.drain));
+    let [_, peer_median, _] = spread(peers.into_iter());
+    println!(
+        "| drain {what} over {peer} | {median:.2} ({least:.2} to {most:.2}; {drain:.2} s, {peer_median:.2} s) |"
+    );
+}
+
+fn main() {
     let runtime = Runtime::new().expect("a runtime");
-    let cases = [
+    let wanted = std::env::var("ALLUVIUM_BENCH_LANE").ok();
+    let cases: [(&str, Vec<RecordBatch>); 2] = [
         (
-            "readings-256MiB",
-            (0..256).map(|i| readings(1 << 20, i)).collect::<Vec<_>>(),
+            "36-byte rows",
+            (0..256).map(|i| readings(1 << 20, i)).collect(),
         ),
-        (
-            "images-256MiB",
-            (0..256).map(|i| images(10, i)).collect::<Vec<_>>(),
-        ),
+        ("pictures", (0..256).map(|i| images(10, i)).collect()),
     ];
-    let mut group = criterion.benchmark_group("tiering");
-    group
-        .sample_size(10)
-        .warm_up_time(Duration::from_secs(1))
-        .measurement_time(Duration::from_secs(10));
+    println!("| what | median (least to most; medians of both) |\n|---|---|");
     for on in ["disk", "s3"] {
+        if wanted.as_deref().is_some_and(|wanted| wanted != on) {
+            continue;
+        }
         for (name, batches) in &cases {
             let place = match on {
                 "disk" => Place::Disk,
                 // One for each case: all of them might not have room for what is written.
                 _ => Place::S3(S3Server::start(), AtomicU64::new(0)),
             };
-            let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
-            group.throughput(Throughput::Bytes(bytes as u64));
-            for synced in [false, true] {
-                // What S3 has it has for good.
-                if synced && on == "s3" {
-                    continue;
-                }
-                let lane = if synced {
-                    "plain-lance-synced"
-                } else {
-                    "plain-lance"
-                };
-                group.bench_function(BenchmarkId::new(format!("{on}-{lane}"), name), |b| {
-                    b.iter_custom(|n| {
-                        (0..n)
-                            .map(|_| plain(&place, batches, synced, &runtime))
-                            .sum()
-                    })
-                });
-            }
-            group.bench_function(
-                BenchmarkId::new(format!("{on}-alluvium-drain"), name),
-                |b| b.iter_custom(|n| (0..n).map(|_| drain(&place, batches)).sum()),
-            );
+            let turns = (0..=TURNS).map(|_| turn(&place, batches, &runtime));
+            let turns: Vec<_> = turns.skip(1).collect();
+            let what = format!("of 256 MiB of {name}, on {on},");
+            tell(&what, "one plain Lance write", &turns, |turn| {
+                Some(turn.plain)
+            });
+            tell(&what, "one that is synced", &turns, |turn| turn.synced);
         }
     }
-    group.finish();
 }
-
-criterion_group!(benches, tiering);
-criterion_main!(benches);

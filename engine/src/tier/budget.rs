@@ -130,7 +130,7 @@ mod tests {
         let running = [60, 40].map(|bytes| taken(&budget, bytes, bytes).unwrap());
         let (served, order) = channel();
         std::thread::scope(|scope| {
-            for (waiting, bytes) in [90, 10].into_iter().enumerate() {
+            for (waiting, bytes) in [90, 20].into_iter().enumerate() {
                 let (budget, served) = (&budget, served.clone());
                 scope.spawn(move || {
                     let share = budget.take(bytes, bytes, &|| false);
@@ -147,7 +147,7 @@ mod tests {
             assert!(budget.take_beside(10, 0).is_none());
             drop(large);
         });
-        assert_eq!(order.try_iter().collect::<Vec<_>>(), [90, 10]);
+        assert_eq!(order.try_iter().collect::<Vec<_>>(), [90, 20]);
     }
 
     #[test]

@@ -67,14 +67,19 @@ fn a_report_of_before_errors_had_kinds_is_read() {
     assert_eq!(told.kind(), ErrorKind::Other);
 }
 
-#[test]
-fn the_status_in_a_process_that_writes_does_not_ask_the_lake() {
-    let fixture = Fixture::new();
-    let (store, table) = settled(&fixture);
+/// A table that was settled, opened again after its lake was removed.
+fn settled_and_robbed(fixture: &Fixture) -> (Store, Table) {
+    let (store, table) = settled(fixture);
     drop(table);
     store.close().unwrap();
     fs::remove_dir_all(fixture.path().join("lake")).unwrap();
-    let (_store, table) = fixture.open();
+    fixture.open()
+}
+
+#[test]
+fn the_status_in_a_process_that_writes_does_not_ask_the_lake() {
+    let fixture = Fixture::new();
+    let (_store, table) = settled_and_robbed(&fixture);
     let status = table.status().unwrap();
     assert!(status.last_error.is_none(), "{status:?}");
     assert_eq!((status.rows_tiered, status.lag_rows), (10, 0));
@@ -83,11 +88,7 @@ fn the_status_in_a_process_that_writes_does_not_ask_the_lake() {
 #[test]
 fn a_lake_that_is_gone_is_a_mismatch_and_not_an_outage() {
     let fixture = Fixture::new();
-    let (store, table) = settled(&fixture);
-    drop(table);
-    store.close().unwrap();
-    fs::remove_dir_all(fixture.path().join("lake")).unwrap();
-    let (_store, table) = fixture.open();
+    let (_store, table) = settled_and_robbed(&fixture);
     let _ = table.append(&rows(20..30)).unwrap();
     let error = table.flush_to_lake().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");

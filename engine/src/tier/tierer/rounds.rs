@@ -73,9 +73,11 @@ impl Tierer {
         let until = staged
             .as_ref()
             .map_or(until, |log| log.committed().min(until));
-        let behind = raw.bytes_from(from) + staged.as_ref().map_or(0, |log| log.bytes_from(from));
+        let behind =
+            || raw.bytes_from(from) + staged.as_ref().map_or(0, |log| log.bytes_from(from));
         // Given back with the round, so that a long backlog leaves other tables their turn.
         if from < until
+            && let behind = behind()
             && let Some((_share, bytes)) = self.round_memory(memory, behind)
         {
             let rows = raw.committed().saturating_sub(from);

@@ -239,9 +239,9 @@ impl Maintainer {
             }
             if ended.is_ok() {
                 state.seen = lakes.rows.as_ref().map(Lake::version);
+                state.lakes = lakes;
                 state.backoff.succeeded();
             }
-            state.lakes = lakes;
             state.status = status;
             ended
         });
@@ -299,6 +299,13 @@ impl Pass {
         let mut kept_up = self.compact(&mut lake).await;
         if kept_up.is_ok() {
             kept_up = self.index(&mut lake).await;
+        }
+        if kept_up.is_err() {
+            // After a failure the lake tells anew what is true.
+            match Lake::open(&self.context.lake).await? {
+                Some(opened) => lake = opened,
+                None => return kept_up.map(|()| None),
+            }
         }
         // Whatever keeps an index from being kept up must not let old versions pile up.
         self.clean(&mut lake).await?;

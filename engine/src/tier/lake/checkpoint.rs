@@ -13,10 +13,13 @@ use uuid::Uuid;
 
 use super::Lake;
 use super::progress::{Found, Progress, Step, find, is_missing, recorded, step};
-use super::round::is_conflict;
+use super::round::{is_conflict, pause};
 use crate::Result;
 
 const PREFIX: &str = "alluvium.progress.";
+
+/// How often a checkpoint is tried again when other writers were faster.
+const ATTEMPTS: u32 = 5;
 
 /// How far a table's bucket was as of a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +47,13 @@ impl Checkpoint {
         other.map(|(of_table, _)| of_table)
     }
 
+    /// The version as of which the last checkpoint was taken, of all tables and buckets that there were.
+    pub(super) fn newest(dataset: &Dataset) -> Option<u64> {
+        let keys = dataset.config().keys().filter_map(|key| parse_key(key));
+        let all = keys.filter_map(|(table, bucket)| Self::read(dataset, table, bucket));
+        all.map(|checkpoint| checkpoint.version).max()
+    }
+
     pub(super) fn found(&self) -> Found {
         Found {
             progress: self.progress,
@@ -64,14 +74,39 @@ fn parse_key(key: &str) -> Option<(Uuid, i32)> {
 }
 
 impl Lake {
-    /// Keeps how far every table and bucket is as of the version that this handle reads, in a version of its own: the
-    /// versions before may be removed if this says so. Other writers may commit meanwhile; when they are faster again and
-    /// again it is better tried later.
+    /// Keeps how far every table and bucket is as of the newest version, in a version of its own: the versions before may be
+    /// removed if this says so. Other writers may commit meanwhile; when they are faster again and again it is better tried
+    /// later.
     pub(super) async fn checkpoint(&mut self) -> Result<bool> {
+        for attempt in 0..ATTEMPTS {
+            let entries = self.checkpoints().await?;
+            if entries.is_empty() {
+                return Ok(true);
+            }
+            let version = self.version();
+            match self.dataset.update_config(entries).await {
+                Ok(_) => {}
+                // Also a checkpoint of another engine, or of our own that was said to have failed.
+                Err(lance::Error::IncompatibleTransaction { .. }) => {}
+                Err(error) if is_conflict(&error) => {}
+                Err(error) => return Err(self.error("keep the progress in")(error)),
+            }
+            self.refresh().await?;
+            // What was said to be done may be of a version that no later one came from.
+            if Checkpoint::newest(&self.dataset) >= Some(version) {
+                return Ok(true);
+            }
+            tokio::time::sleep(pause(attempt)).await;
+        }
+        Ok(false)
+    }
+
+    /// The config's entries as of the version that this handle reads.
+    async fn checkpoints(&self) -> Result<Vec<(String, String)>> {
         let newest = newest(&self.dataset).await;
+        let newest = newest.map_err(self.error("read the progress from"))?;
         let version = self.version();
-        let entries = newest.map_err(self.error("read the progress from"))?;
-        let entries = entries.into_iter().map(|((table, bucket), found)| {
+        let entries = newest.into_iter().map(|((table, bucket), found)| {
             let text = serde_json::to_string(&Checkpoint {
                 version,
                 progress: found.progress,
@@ -80,15 +115,7 @@ impl Lake {
             });
             (key(table, bucket), text.unwrap_or_default())
         });
-        let entries: Vec<_> = entries.collect();
-        if entries.is_empty() {
-            return Ok(true);
-        }
-        match self.dataset.update_config(entries).await {
-            Ok(_) => Ok(true),
-            Err(error) if is_conflict(&error) => Ok(false),
-            Err(error) => Err(self.error("keep the progress in")(error)),
-        }
+        Ok(entries.collect())
     }
 }
 

@@ -15,7 +15,7 @@ use lance_table::format::{DataFile, Fragment};
 
 use super::layout::Blobs;
 use super::progress::TransformRecord;
-use super::round::{ATTEMPTS, is_conflict, pause};
+use super::round::{ATTEMPTS, Published, is_conflict, pause};
 use super::{Lake, error};
 use crate::Result;
 use crate::crash::crash_point;
@@ -134,9 +134,14 @@ impl Lake {
                 return Ok(Replaced::Conflict);
             }
             match self.publish(&transaction).await {
-                Ok(()) => {
+                Ok(published) => {
                     crash_point("backfill: committed");
-                    return Ok(Replaced::Committed);
+                    let is_there =
+                        published == Published::Newest || written.is_in(self.dataset.fragments());
+                    return Ok(match is_there {
+                        true => Replaced::Committed,
+                        false => Replaced::Conflict,
+                    });
                 }
                 Err(error) if is_conflict(&error) => conflict = Some(error),
                 // The reply may be what was lost: the file stays for cleanup.

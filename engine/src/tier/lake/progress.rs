@@ -193,6 +193,8 @@ pub(super) async fn find(
     known: Option<Known>,
 ) -> Result<Found, lance::Error> {
     let checkpoint = Checkpoint::read(dataset, table, bucket);
+    // Below it versions may have been removed, and what has their name since is of no later version's history.
+    let floor = Checkpoint::newest(dataset).unwrap_or_default();
     let mut version = dataset.version_id();
     let mut taken_by = None;
     while version > 0 {
@@ -206,18 +208,13 @@ pub(super) async fn find(
         {
             return Ok(checkpoint.found());
         }
+        if version <= floor {
+            return before(dataset, table, bucket, checkpoint, taken_by).await;
+        }
         let transaction = match dataset.read_transaction_by_version(version).await {
             Ok(transaction) => transaction,
             Err(error) if is_missing(&error) => {
-                let taken_by = taken_by.or_else(|| Checkpoint::other(dataset, table, bucket));
-                return match &checkpoint {
-                    // The rows may be all another's.
-                    None if taken_by.is_some() => Ok(Found {
-                        taken_by,
-                        ..Found::default()
-                    }),
-                    _ => from_rows(dataset, bucket, checkpoint).await,
-                };
+                return before(dataset, table, bucket, checkpoint, taken_by).await;
             }
             Err(error) => return Err(error),
         };
@@ -246,6 +243,25 @@ pub(super) async fn find(
         version -= 1;
     }
     from_rows(dataset, bucket, None).await
+}
+
+/// What is known of a table's bucket where the history that is left does not have it.
+async fn before(
+    dataset: &Dataset,
+    table: Uuid,
+    bucket: i32,
+    checkpoint: Option<Checkpoint>,
+    taken_by: Option<Uuid>,
+) -> Result<Found, lance::Error> {
+    let taken_by = taken_by.or_else(|| Checkpoint::other(dataset, table, bucket));
+    match &checkpoint {
+        // The rows may be all another's.
+        None if taken_by.is_some() => Ok(Found {
+            taken_by,
+            ..Found::default()
+        }),
+        _ => from_rows(dataset, bucket, checkpoint).await,
+    }
 }
 
 /// Where the history goes on before a version.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lance::dataset::DeleteBuilder;
 use lance::dataset::transaction::{Operation, Transaction, TransactionBuilder, UpdateMode};
 
-use super::round::{ATTEMPTS, is_conflict, pause};
+use super::round::{ATTEMPTS, Published, is_conflict, pause};
 use super::{Lake, Round, Written};
 use crate::{Error, Result};
 
@@ -35,7 +35,14 @@ impl Lake {
             }
             let transaction = self.replacement(filter, written, round).await?;
             match self.publish(&transaction).await {
-                Ok(()) => return Ok(()),
+                Ok(Published::Newest) => return Ok(()),
+                Ok(Published::Before) => {
+                    let found = self.find(round.table_id, round.bucket).await?;
+                    return match found.transaction == Some(transaction.uuid) {
+                        true => Ok(()),
+                        false => Err(self.out_of_history()),
+                    };
+                }
                 Err(error) if is_conflict(&error) => conflict = Some(error),
                 Err(error) => return Err(self.error("commit to")(error)),
             }

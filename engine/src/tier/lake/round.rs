@@ -27,6 +27,16 @@ pub(crate) enum Outcome {
     AlreadyCommitted(Progress),
 }
 
+/// What a commit has become once its version is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Published {
+    /// It is the newest version.
+    Newest,
+    /// There are newer ones, and they need not have come from it: who took longer than versions are kept may have been
+    /// given the name of one that was removed.
+    Before,
+}
+
 /// Where the lake stands, seen from a round that wants in.
 enum Standing {
     Open,
@@ -73,7 +83,8 @@ impl Lake {
                 Err(error) => return Err(error),
             }
             match self.publish(&transaction).await {
-                Ok(()) => return Ok(Outcome::Committed(round.after)),
+                Ok(Published::Newest) => return Ok(Outcome::Committed(round.after)),
+                Ok(Published::Before) => return self.after_landing(round, &transaction).await,
                 Err(error) if is_conflict(&error) => conflict = Some(error),
                 Err(error) => return self.after_failure(error, round, &transaction).await,
             }
@@ -89,8 +100,11 @@ impl Lake {
         self.error("commit to")(error)
     }
 
-    /// Commits on top of the version that this handle reads, and on no other.
-    pub(super) async fn publish(&mut self, transaction: &Transaction) -> Result<(), lance::Error> {
+    /// Commits on top of the version that this handle reads, and on no other; reads the newest version then.
+    pub(super) async fn publish(
+        &mut self,
+        transaction: &Transaction,
+    ) -> Result<Published, lance::Error> {
         crash_point("commit: begins");
         if self.is_of_other_columns(transaction) {
             return Err(lance::Error::invalid_input(
@@ -108,7 +122,13 @@ impl Lake {
         crash_point("commit: ended");
         match committed {
             // The handle that comes back commits through `only_next`: it is not kept.
-            Ok(_) => self.dataset.checkout_latest().await,
+            Ok(_) => {
+                self.dataset.checkout_latest().await?;
+                Ok(match self.version() == next {
+                    true => Published::Newest,
+                    false => Published::Before,
+                })
+            }
             Err(_) if only_next.tripped() => Err(lance::Error::commit_conflict_source(
                 next,
                 "another writer was faster".into(),
@@ -145,6 +165,24 @@ impl Lake {
             Ok(Standing::Ours(progress)) => Ok(Outcome::Committed(progress)),
             _ => Err(failure),
         }
+    }
+
+    /// A commit landed, and the newest version is another. It counts if that knows of it.
+    async fn after_landing(&self, round: &Round, transaction: &Transaction) -> Result<Outcome> {
+        match self.standing(round, &transaction.uuid).await? {
+            Standing::Ours(progress) => Ok(Outcome::Committed(progress)),
+            // The files stay: the version that names them is removed with them.
+            _ => Err(self.out_of_history()),
+        }
+    }
+
+    /// What is told when a commit took so long that others had committed its version and removed it again.
+    pub(super) fn out_of_history(&self) -> Error {
+        let reason = "others committed meanwhile, and removed the version again that this commit then got: no newer version knows of it; it is made anew";
+        self.error("commit to")(lance::Error::commit_conflict_source(
+            self.version(),
+            reason.into(),
+        ))
     }
 
     async fn standing(&self, round: &Round, transaction: &str) -> Result<Standing> {

@@ -43,21 +43,22 @@ impl Lake {
     /// [`Error::LakeMismatch`] when the lake has a column of another type that is not a narrower one.
     pub(crate) async fn conform(&mut self, schema: &Schema, dropped: &[String]) -> Result<()> {
         for attempt in 0..ATTEMPTS {
+            // Also after all went well: only the newest version tells what came of it.
             self.refresh().await?;
             let steps = self.steps(schema, dropped)?;
-            match self.take_steps(&steps).await {
-                Ok(()) => return self.accepts(schema),
-                Err(error) if attempt + 1 < ATTEMPTS => {
-                    // Maintenance may have built an index of a column once more.
-                    let indices = self.indices_of(&steps.cast).await;
-                    let is_indexed = indices.is_ok_and(|indices| !indices.is_empty());
-                    if !is_conflict(&error) && !is_indexed {
-                        return Err(self.error("alter the columns of")(error));
-                    }
-                    tokio::time::sleep(pause(attempt)).await;
-                }
-                Err(error) => return Err(self.error("alter the columns of")(error)),
+            if steps.are_none() {
+                break;
             }
+            let Err(error) = self.take_steps(&steps).await else {
+                continue;
+            };
+            // Maintenance may have built an index of a column once more.
+            let indices = self.indices_of(&steps.cast).await;
+            let is_indexed = indices.is_ok_and(|indices| !indices.is_empty());
+            if attempt + 1 == ATTEMPTS || (!is_conflict(&error) && !is_indexed) {
+                return Err(self.error("alter the columns of")(error));
+            }
+            tokio::time::sleep(pause(attempt)).await;
         }
         self.accepts(schema)
     }

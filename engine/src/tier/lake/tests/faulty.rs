@@ -18,6 +18,7 @@ use object_store::{
     PutResult, RenameOptions, Result as StoreResult, UploadPart,
 };
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 /// How many operations are refused, at most, after a commit whose reply was lost.
 const OUTAGE_MAX: u64 = 12;
@@ -57,8 +58,12 @@ pub(crate) struct Faults {
     outage: AtomicU64,
     /// Whether Lance goes through the object store for local files, which it does itself else.
     takes_files: AtomicBool,
+    /// Who waits for the next commit to begin, and lets it go on.
+    held: Mutex<Option<Hold>>,
     pub(crate) injected: AtomicU64,
 }
+
+type Hold = (oneshot::Sender<()>, oneshot::Receiver<()>);
 
 /// What becomes of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +88,7 @@ impl Faults {
             rate: AtomicU64::new(0),
             outage: AtomicU64::new(0),
             takes_files: AtomicBool::new(false),
+            held: Mutex::default(),
             injected: AtomicU64::new(0),
         });
         WRAPPERS.lock().push((root.to_owned(), Arc::clone(&faults)));
@@ -97,6 +103,13 @@ impl Faults {
     /// Lets Lance go through the object store for local files too.
     pub(crate) fn take_files(&self) {
         self.takes_files.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets the next commit wait at its last step: what tells that it is there, and what lets it go on.
+    pub(crate) fn hold_next_commit(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let ((is_there, there), (go_on, may_go_on)) = (oneshot::channel(), oneshot::channel());
+        *self.held.lock() = Some((is_there, may_go_on));
+        (there, go_on)
     }
 
     /// How long nobody can ask from now on, after a commit whose reply was lost.
@@ -208,6 +221,11 @@ impl ObjectStore for FaultyStore {
     ) -> StoreResult<PutResult> {
         // A commit is one.
         let creates = matches!(options.mode, PutMode::Create);
+        let held = self.faults.held.lock().take_if(|_| creates);
+        if let Some((is_there, may_go_on)) = held {
+            let _ = is_there.send(());
+            let _ = may_go_on.await;
+        }
         let fate = self.faults.fate_at(if creates { COMMITS } else { 1 });
         if creates && fate == Fate::Late {
             let (original, location) = (Arc::clone(&self.original), location.clone());

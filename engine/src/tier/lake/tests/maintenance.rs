@@ -7,6 +7,7 @@ use super::*;
 use crate::index::{IndexKind, IndexSpec};
 use crate::maintenance::Maintenance;
 use crate::tier::lake::Compacted;
+use crate::tier::lake::checkpoint::Checkpoint;
 
 /// Keeps the newest version only, and calls everything garbage that no version names.
 fn strict() -> Maintenance {
@@ -129,6 +130,19 @@ async fn after_cleanup_all_counts_are_known_though_no_round_is_left_in_the_histo
     let lake = Lake::open(&at(folder.path())).await.unwrap().unwrap();
     assert_eq!(lake.progress(table, 0).await.unwrap(), last.after);
     assert_eq!(lake.progress(other, 7).await.unwrap().to, 6);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_meets_one_of_another_engine_is_taken_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = Uuid::new_v4();
+    let mut lake = lake_of_rounds(folder.path(), table, 3).await;
+    let mut other = Lake::open(&at(folder.path())).await.unwrap().unwrap();
+    append(&mut lake, table, 0, 3, 5).await.unwrap();
+    assert!(lake.checkpoint().await.unwrap());
+    assert!(other.checkpoint().await.unwrap());
+    let kept = Checkpoint::read(other.dataset(), table, 0).unwrap();
+    assert_eq!(kept.progress.to, 5);
 }
 
 #[tokio::test]

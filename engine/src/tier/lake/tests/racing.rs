@@ -1,6 +1,9 @@
 //! Writers that want the same lake, or the same round, at once.
 
+use std::time::Duration;
+
 use super::*;
+use crate::maintenance::Maintenance;
 
 #[tokio::test]
 async fn the_same_range_committed_twice_is_there_once() {
@@ -187,6 +190,62 @@ async fn a_commit_never_skips_a_version_that_was_not_searched() {
     );
     lake.refresh().await.unwrap();
     assert_eq!(offsets(&lake, 0).await, (0..10).collect::<Vec<_>>());
+}
+
+/// A round of a lake in memory that sleeps before its last step, while another engine commits rounds and removes old versions.
+async fn sleeps_through_a_cleanup(address: &str, earlier_rounds: u64) {
+    let faults = faulty::Faults::of(address, 0);
+    let options = at(Path::new(&format!("{address}t.lance")));
+    let (table, other_table) = (Uuid::new_v4(), Uuid::new_v4());
+    let mut sleeper = Lake::create(&options, &columns()).await.unwrap();
+    for from in 0..earlier_rounds {
+        append(&mut sleeper, table, 0, from, from + 1)
+            .await
+            .unwrap();
+    }
+    let mut other = Lake::open(&options).await.unwrap().unwrap();
+    let (is_there, go_on) = faults.hold_next_commit();
+    let from = earlier_rounds;
+    let late = tokio::spawn(async move {
+        let ended = append(&mut sleeper, table, 0, from, from + 1).await;
+        (sleeper, ended)
+    });
+    is_there.await.unwrap();
+    for from in 0..2 {
+        append(&mut other, other_table, 7, from, from + 1)
+            .await
+            .unwrap();
+    }
+    let policy = Maintenance::default()
+        .keep_versions(1)
+        .keep_versions_for(Duration::ZERO);
+    other.clean(&policy).await.unwrap();
+    go_on.send(()).unwrap();
+    let (mut sleeper, ended) = late.await.unwrap();
+
+    let error = ended.unwrap_err().to_string();
+    assert!(
+        error.contains("no newer version knows of it"),
+        "{address}: {error}"
+    );
+    let found = sleeper.progress(table, 0).await.unwrap();
+    assert_eq!(found.to, from, "{address}");
+    let mut reopened = Lake::open(&options).await.unwrap().unwrap();
+    assert_eq!(reopened.progress(table, 0).await.unwrap().to, from);
+    append(&mut sleeper, table, 0, from, from + 1)
+        .await
+        .unwrap();
+    other.clean(&policy).await.unwrap();
+    reopened.refresh().await.unwrap();
+    let all: Vec<i64> = (0..=from as i64).collect();
+    assert_eq!(offsets(&reopened, 0).await, all, "{address}");
+    assert_eq!(offsets(&reopened, 7).await, [0, 1], "{address}");
+}
+
+#[tokio::test]
+async fn a_commit_that_gets_the_name_of_a_version_that_was_removed_meanwhile_does_not_count() {
+    sleeps_through_a_cleanup("shared-memory://sleeps-first/", 0).await;
+    sleeps_through_a_cleanup("shared-memory://sleeps-later/", 3).await;
 }
 
 /// The transaction of a round that is committed, which nobody was told.

@@ -12,6 +12,8 @@ PLUGINS := $(ALLUVIUM_TARGET_DIR)/plugins
 # The plugins' logic is tested natively, beside the engine's own build.
 NATIVE := $(ALLUVIUM_TARGET_DIR)/plugins-native
 COMMAND := $(ALLUVIUM_TARGET_DIR)/debug/alluvium
+# What is compiled of the workspace, by the demo, tests and lints alike: one build of Lance, with every object store.
+WORKSPACE := --locked --workspace --features alluvium/azure,alluvium/gcp
 DEMO ?= $(CURDIR)/demo-output
 TEXT ?= a cat
 # How long make fuzz runs each fuzzer.
@@ -19,7 +21,7 @@ FUZZ_SECONDS ?= 600
 # How long each step of make soak may take before it counts as hanging.
 SOAK_LIMIT ?= 3h
 
-.PHONY: help demo test test-build test-workspace test-plugins soak model lint lint-workspace lint-plugins format bench bench-ingest bench-log bench-tiering bench-transform fuzz fuzz-smoke miri build plugins setup setup-python
+.PHONY: help demo test test-build test-workspace test-plugins soak model lint format-check lint-workspace lint-plugins format bench bench-ingest bench-log bench-tiering bench-transform fuzz fuzz-smoke miri build plugins setup setup-python
 
 help:
 	@echo 'make demo   photos to searchable Lance rows (TEXT="a cat" is what it looks for)'
@@ -43,7 +45,7 @@ plugins: setup
 	scripts/build-plugins $(PLUGINS)
 
 build: setup
-	cargo build --locked --workspace --exclude alluvium-benches --bin alluvium
+	cargo build $(WORKSPACE) --bin alluvium
 
 demo: build
 	scripts/build-plugins $(PLUGINS) rust
@@ -51,18 +53,19 @@ demo: build
 
 test: test-workspace test-plugins
 
-# The command is built by `cargo test` too, with the features of the whole workspace: one build of Lance, not two.
-TEST := cargo test --locked --workspace --exclude alluvium-benches
+# .ci/run has the tests linted in the same build.
+CARGO_TEST ?= cargo test
 
 test-build: setup
-	$(TEST) --no-run
+	$(CARGO_TEST) $(WORKSPACE) --no-run --all-targets
 
 test-workspace: plugins setup-python
-	$(TEST)
-	$(TEST) --lib -- --ignored on_s3
+	$(CARGO_TEST) $(WORKSPACE)
+	$(CARGO_TEST) $(WORKSPACE) --lib -- --ignored on_s3
 
 test-plugins: plugins
-	cargo test --locked --manifest-path plugins/Cargo.toml --target-dir $(NATIVE)
+	$(CARGO_TEST) --locked --manifest-path plugins/Cargo.toml --target-dir $(NATIVE) --no-run --all-targets
+	$(CARGO_TEST) --locked --manifest-path plugins/Cargo.toml --target-dir $(NATIVE)
 	scripts/test-plugins
 
 soak: setup-python
@@ -76,19 +79,18 @@ model: setup
 	RUSTFLAGS='--cfg shuttle -Dwarnings' cargo test --locked -p alluvium --no-default-features --lib \
 		--target-dir '$(ALLUVIUM_TARGET_DIR)/model' log::tests::schedules
 
-# Every object store is type-checked, by one build of Lance that both commands share.
-LINTED := --locked --workspace --features alluvium/azure,alluvium/gcp
+lint: format-check lint-workspace lint-plugins
 
-lint: lint-workspace lint-plugins
-
-lint-workspace: setup
+format-check: setup
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
-	cargo clippy $(LINTED) --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc $(LINTED) --no-deps --lib
+	cargo fmt --all --check --manifest-path plugins/Cargo.toml
+
+lint-workspace: setup
+	cargo clippy $(WORKSPACE) --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc $(WORKSPACE) --no-deps --lib
 
 lint-plugins: setup
-	cargo fmt --all --check --manifest-path plugins/Cargo.toml
 	cargo clippy --locked --manifest-path plugins/Cargo.toml --all-targets --target-dir $(NATIVE) -- -D warnings
 
 format:

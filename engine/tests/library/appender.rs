@@ -1,13 +1,5 @@
 //! What a program that gives rows one by one relies on.
 
-#![cfg(feature = "lake")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
-
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,12 +1,5 @@
 //! What a user relies on who changes the columns of a table that is in use.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
-
 mod layout;
 mod limits;
 mod model;

@@ -1,12 +1,5 @@
 //! What a program that links the library relies on.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

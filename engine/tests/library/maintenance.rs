@@ -1,12 +1,5 @@
 //! Lakes that stay healthy without anyone looking.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! The process dies between any two steps of a round or of maintenance: what was appended is settled exactly once.
 //!
-//! Where [`killed`](../killed.rs) is random, this is exhaustive: every point that the engine names (`crash.rs`) is died at.
+//! Where [`killed`](super::killed) is random, this is exhaustive: every point that the engine names (`crash.rs`) is died at.
 
 use std::os::unix::process::ExitStatusExt;
 

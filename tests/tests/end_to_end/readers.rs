@@ -1,10 +1,13 @@
 //! pylance, DuckDB and LanceDB read a lake while it is written, merged, indexed and cleaned.
 
-use alluvium_tests::{Store, python};
+use alluvium_tests::{BUCKET, S3Server, Store, python};
 
-#[test]
-fn readers_in_python_see_every_row_once_while_the_lake_is_written_and_maintained() {
-    let store = Store::new();
+fn readers_see_every_row_once(
+    store: &Store,
+    lake: &str,
+    options: &[String],
+    reads_with: &[String],
+) {
     let columns = [
         "t",
         "--column",
@@ -16,13 +19,17 @@ fn readers_in_python_see_every_row_once_while_the_lake_is_written_and_maintained
         "--keep-versions-for",
         "20s",
     ];
-    store.run("create", columns);
+    let columns = columns.map(str::to_owned);
+    store.run("create", columns.iter().chain(options));
     store.run("index create", ["t", "id", "--kind", "btree"]);
     store.run("tier", ["t"]);
-    let lake = store.path().join("lake/t.lance").display().to_string();
     let stop = store.directory.path().join("stop");
-    let name = stop.display().to_string();
-    let reading = std::thread::spawn(move || python("readers.py", &[&lake, &name]));
+    let mut arguments = vec![lake.to_owned(), stop.display().to_string()];
+    arguments.extend(reads_with.iter().cloned());
+    let reading = std::thread::spawn(move || {
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        python("readers.py", &arguments)
+    });
     for step in 0..8_u64 {
         let ids = (step * 2000..(step + 1) * 2000).map(|id| format!("{{\"id\": {id}}}\n"));
         let input = store.file("rows.jsonl", ids.collect::<String>());
@@ -42,4 +49,20 @@ fn readers_in_python_see_every_row_once_while_the_lake_is_written_and_maintained
         "{status}"
     );
     store.run("verify", ["t"]);
+}
+
+#[test]
+fn readers_in_python_see_every_row_once_while_the_lake_is_written_and_maintained() {
+    let store = Store::new();
+    let lake = store.path().join("lake/t.lance").display().to_string();
+    readers_see_every_row_once(&store, &lake, &[], &[]);
+}
+
+#[test]
+fn on_s3_readers_in_python_see_every_row_once_while_the_lake_is_written_and_maintained() {
+    let server = S3Server::start();
+    let lake = format!("s3://{BUCKET}/read.lance");
+    let mut options = vec!["--lake".to_owned(), lake.clone()];
+    options.extend(server.create_options());
+    readers_see_every_row_once(&server.store(), &lake, &options, &server.reader_options());
 }

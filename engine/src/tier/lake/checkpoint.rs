@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Lake;
-use super::progress::{Found, Progress, Step, find, is_missing, recorded, step};
+use super::progress::{
+    Found, Progress, Step, find, has_files_of, is_missing, keeps_all, recorded, step,
+};
 use super::round::{is_conflict, pause};
 use crate::Result;
 
@@ -74,16 +76,16 @@ fn parse_key(key: &str) -> Option<(Uuid, i32)> {
 }
 
 impl Lake {
-    /// Keeps how far every table and bucket is as of the newest version, in a version of its own: the versions before may be
-    /// removed if this says so. Other writers may commit meanwhile; when they are faster again and again it is better tried
-    /// later.
-    pub(super) async fn checkpoint(&mut self) -> Result<bool> {
+    /// Keeps how far every table and bucket is as of the version that this handle reads, or a newer one, in a version of its
+    /// own, and gives that version: it and those before may be removed. Other writers may commit meanwhile; when they are faster
+    /// again and again it is better tried later.
+    pub(super) async fn checkpoint(&mut self) -> Result<Option<u64>> {
         for attempt in 0..ATTEMPTS {
             let entries = self.checkpoints().await?;
-            if entries.is_empty() {
-                return Ok(true);
-            }
             let version = self.version();
+            if entries.is_empty() {
+                return Ok(Some(version));
+            }
             match self.dataset.update_config(entries).await {
                 Ok(_) => {}
                 // Also a checkpoint of another engine, or of our own that was said to have failed.
@@ -94,11 +96,11 @@ impl Lake {
             self.refresh().await?;
             // What was said to be done may be of a version that no later one came from.
             if Checkpoint::newest(&self.dataset) >= Some(version) {
-                return Ok(true);
+                return Ok(Some(version));
             }
             tokio::time::sleep(pause(attempt)).await;
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// The config's entries as of the version that this handle reads.
@@ -125,9 +127,10 @@ async fn newest(dataset: &Dataset) -> Result<HashMap<(Uuid, i32), Found>, lance:
     let mut version = dataset.version_id();
     let keys = || dataset.config().keys().filter_map(|key| parse_key(key));
     let checkpoints = keys().filter_map(|(table, bucket)| Checkpoint::read(dataset, table, bucket));
-    // Below the oldest checkpoint there is nothing that they don't know.
-    let until = checkpoints.map(|checkpoint| checkpoint.version).min();
+    // Up to the newest checkpoint there is nothing that it doesn't know.
+    let until = checkpoints.map(|checkpoint| checkpoint.version).max();
     let mut is_whole = true;
+    let mut is_kept = false;
     while is_whole && version > until.unwrap_or(0) {
         let transaction = match dataset.read_transaction_by_version(version).await {
             Ok(transaction) => transaction,
@@ -138,12 +141,18 @@ async fn newest(dataset: &Dataset) -> Result<HashMap<(Uuid, i32), Found>, lance:
             Err(error) => return Err(error),
         };
         let Some(transaction) = transaction else {
+            is_kept = false;
             version -= 1;
             continue;
         };
         if let Some((table, bucket, found)) = recorded(&transaction)? {
+            if is_kept && !has_files_of(dataset, version + 1, &transaction).await? {
+                is_whole = false;
+                break;
+            }
             all.entry((table, bucket)).or_insert(found);
         }
+        is_kept = keeps_all(&transaction.operation);
         match step(&transaction.operation, version) {
             Step::To(before) => version = before,
             Step::Emptied | Step::Replaced => is_whole = false,

@@ -40,11 +40,12 @@ impl Lake {
         self.refresh().await?;
         let mut cleaned = Cleaned::default();
         if let Some(horizon) = self.horizon(policy).await?
-            && self.checkpoint().await?
+            && let Some(kept) = self.checkpoint().await?
         {
             crash_point("cleanup: checkpoint written");
             let policy = CleanupPolicy {
-                before_version: Some(horizon),
+                // Others may have committed between the two: what the checkpoint does not know stays.
+                before_version: Some(horizon.min(kept + 1)),
                 error_if_tagged_old_versions: false,
                 ..CleanupPolicy::default()
             };

@@ -73,6 +73,14 @@ impl LakeOptions {
             })?;
             options.extend(provided);
         }
+        for name in ["s3_express", "aws_s3_express"] {
+            if has(&options, name) {
+                return Err(Error::invalid(
+                    format!("storage option {name:?}"),
+                    NO_EXPRESS,
+                ));
+            }
+        }
         if !has(&options, "client_retry_timeout") {
             options.insert("client_retry_timeout".into(), RETRY_SECONDS.into());
         }
@@ -95,6 +103,9 @@ fn from_environment(name: &str, value: &str) -> Result<String> {
         )
     })
 }
+
+const NO_EXPRESS: &str =
+    "an S3 Express bucket does not list versions in their order; use a general purpose bucket";
 
 /// A lake's place, in the three forms in which it is needed.
 #[derive(Debug, Clone)]
@@ -120,6 +131,16 @@ impl Place {
             }
             // Lance's own other ways to local files, which would escape the fsyncs.
             "file-object-store" | "file+uring" => Err(bad(uri, "use file:// or a path")),
+            // Lance finds the newest version there by a hint that may be older than versions that were removed.
+            "s3" if url
+                .host_str()
+                .is_some_and(|bucket| bucket.ends_with("--x-s3")) =>
+            {
+                Err(bad(
+                    uri,
+                    "an S3 Express bucket does not list versions in their order; use a general purpose bucket",
+                ))
+            }
             _ => Ok(Self {
                 address: uri.trim_end_matches('/').to_owned(),
                 shown: shown(uri),
@@ -190,6 +211,20 @@ mod tests {
         );
         assert!(Place::new("").is_err());
         assert!(Place::new("file://host.example/x").is_err());
+    }
+
+    #[test]
+    fn a_bucket_that_does_not_list_versions_in_their_order_is_refused() {
+        let express = Place::new("s3://lake--use1-az4--x-s3/x.lance");
+        let error = express.unwrap_err().to_string();
+        assert!(error.contains("general purpose bucket"), "{error}");
+        assert!(Place::new("s3://lake-x-s3/x--x-s3.lance").is_ok());
+        let options = LakeOptions {
+            storage_options: [("S3_Express".into(), "true".into())].into(),
+            ..LakeOptions::default()
+        };
+        let error = options.resolve().unwrap_err().to_string();
+        assert!(error.contains("general purpose bucket"), "{error}");
     }
 
     #[test]

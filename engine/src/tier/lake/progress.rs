@@ -4,7 +4,7 @@
 //! such commit decides. What cleanup takes from the history it has put into a [checkpoint](super::checkpoint) before;
 //! when somebody else cleaned up, the rows themselves decide.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use arrow_array::cast::AsArray;
@@ -197,6 +197,8 @@ pub(super) async fn find(
     let floor = Checkpoint::newest(dataset).unwrap_or_default();
     let mut version = dataset.version_id();
     let mut taken_by = None;
+    // Whether the version above keeps all that the one below it had.
+    let mut is_kept = false;
     while version > 0 {
         if let Some((as_of, found)) = &known
             && *as_of == version
@@ -222,12 +224,18 @@ pub(super) async fn find(
             match recorded(&transaction)? {
                 Some((of_table, of_bucket, found)) if of_bucket == bucket => {
                     if of_table == table {
-                        return Ok(found);
+                        return match !is_kept
+                            || has_files_of(dataset, version + 1, &transaction).await?
+                        {
+                            true => Ok(found),
+                            false => before(dataset, table, bucket, checkpoint, taken_by).await,
+                        };
                     }
                     taken_by = Some(of_table);
                 }
                 _ => {}
             }
+            is_kept = keeps_all(&transaction.operation);
             match step(&transaction.operation, version) {
                 Step::To(before) => version = before,
                 Step::Emptied => {
@@ -240,9 +248,47 @@ pub(super) async fn find(
             }
             continue;
         }
+        is_kept = false;
         version -= 1;
     }
     from_rows(dataset, bucket, None).await
+}
+
+/// Whether a version has all fragments of the one before it as they were.
+pub(super) fn keeps_all(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Append { .. }
+            | Operation::UpdateConfig { .. }
+            | Operation::CreateIndex { .. }
+            | Operation::ReserveFragments { .. }
+    )
+}
+
+/// Whether a version has the files that a transaction brought. One that keeps all and has them not did not come from it: the
+/// transaction got the name of a version that somebody had removed.
+pub(super) async fn has_files_of(
+    dataset: &Dataset,
+    version: u64,
+    transaction: &Transaction,
+) -> Result<bool, lance::Error> {
+    let brought = match &transaction.operation {
+        Operation::Append { fragments } => fragments,
+        Operation::Update { new_fragments, .. } => new_fragments,
+        _ => return Ok(true),
+    };
+    let other;
+    let dataset = match version == dataset.version_id() {
+        true => dataset,
+        false => {
+            other = dataset.checkout_version(version).await?;
+            &other
+        }
+    };
+    let there = dataset.fragments().iter().flat_map(|f| &f.files);
+    let there: HashSet<&str> = there.map(|file| file.path.as_str()).collect();
+    let mut files = brought.iter().flat_map(|fragment| &fragment.files);
+    Ok(files.all(|file| there.contains(file.path.as_str())))
 }
 
 /// What is known of a table's bucket where the history that is left does not have it.

@@ -139,8 +139,8 @@ async fn a_checkpoint_that_meets_one_of_another_engine_is_taken_anew() {
     let mut lake = lake_of_rounds(folder.path(), table, 3).await;
     let mut other = Lake::open(&at(folder.path())).await.unwrap().unwrap();
     append(&mut lake, table, 0, 3, 5).await.unwrap();
-    assert!(lake.checkpoint().await.unwrap());
-    assert!(other.checkpoint().await.unwrap());
+    assert_eq!(lake.checkpoint().await.unwrap(), Some(5));
+    assert_eq!(other.checkpoint().await.unwrap(), Some(6));
     let kept = Checkpoint::read(other.dataset(), table, 0).unwrap();
     assert_eq!(kept.progress.to, 5);
 }

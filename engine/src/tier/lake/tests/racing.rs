@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lance::dataset::cleanup::CleanupPolicy;
+
 use super::*;
 use crate::maintenance::Maintenance;
 
@@ -193,7 +195,7 @@ async fn a_commit_never_skips_a_version_that_was_not_searched() {
 }
 
 /// A round of a lake in memory that sleeps before its last step, while another engine commits rounds and removes old versions.
-async fn sleeps_through_a_cleanup(address: &str, earlier_rounds: u64) {
+async fn sleeps_through_a_cleanup(address: &str, earlier_rounds: u64, is_foreign: bool) {
     let faults = faulty::Faults::of(address, 0);
     let options = at(Path::new(&format!("{address}t.lance")));
     let (table, other_table) = (Uuid::new_v4(), Uuid::new_v4());
@@ -219,7 +221,21 @@ async fn sleeps_through_a_cleanup(address: &str, earlier_rounds: u64) {
     let policy = Maintenance::default()
         .keep_versions(1)
         .keep_versions_for(Duration::ZERO);
-    other.clean(&policy).await.unwrap();
+    match is_foreign {
+        // As any Lance program would, which keeps no checkpoint.
+        true => {
+            let all_but_newest = CleanupPolicy {
+                before_version: Some(other.version()),
+                ..CleanupPolicy::default()
+            };
+            let cleaned = other.dataset().cleanup(all_but_newest).execute().await;
+            assert!(cleaned.unwrap().old_versions > 1);
+        }
+        false => {
+            let cleaned = other.clean(&policy).await;
+            assert!(cleaned.unwrap().versions > 1);
+        }
+    }
     go_on.send(()).unwrap();
     let (mut sleeper, ended) = late.await.unwrap();
 
@@ -244,8 +260,12 @@ async fn sleeps_through_a_cleanup(address: &str, earlier_rounds: u64) {
 
 #[tokio::test]
 async fn a_commit_that_gets_the_name_of_a_version_that_was_removed_meanwhile_does_not_count() {
-    sleeps_through_a_cleanup("shared-memory://sleeps-first/", 0).await;
-    sleeps_through_a_cleanup("shared-memory://sleeps-later/", 3).await;
+    for earlier_rounds in [0, 3] {
+        for is_foreign in [false, true] {
+            let address = format!("shared-memory://sleeps-{earlier_rounds}-{is_foreign}/");
+            sleeps_through_a_cleanup(&address, earlier_rounds, is_foreign).await;
+        }
+    }
 }
 
 /// The transaction of a round that is committed, which nobody was told.

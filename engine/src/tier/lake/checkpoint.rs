@@ -95,8 +95,9 @@ impl Lake {
             }
             self.refresh().await?;
             // What was said to be done may be of a version that no later one came from.
-            if Checkpoint::newest(&self.dataset) >= Some(version) {
-                return Ok(Some(version));
+            let newest = Checkpoint::newest(&self.dataset);
+            if newest >= Some(version) {
+                return Ok(newest);
             }
             tokio::time::sleep(pause(attempt)).await;
         }

@@ -7,9 +7,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Free memory is given back after so many bytes of rows, of all rounds together: what is given back is faulted in anew, which
-/// takes some 40 ms each time, and a small round leaves little.
-const EVERY_BYTES: u64 = 128 << 20;
+/// Free memory is given back after so many bytes of rows, of all rounds together: what is given back is faulted in anew, and
+/// a small round leaves little.
+const EVERY_BYTES: u64 = 64 << 20;
 
 static PASSED: AtomicU64 = AtomicU64::new(0);
 

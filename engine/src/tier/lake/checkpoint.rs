@@ -126,13 +126,11 @@ impl Lake {
 async fn newest(dataset: &Dataset) -> Result<HashMap<(Uuid, i32), Found>, lance::Error> {
     let mut all = HashMap::new();
     let mut version = dataset.version_id();
-    let keys = || dataset.config().keys().filter_map(|key| parse_key(key));
-    let checkpoints = keys().filter_map(|(table, bucket)| Checkpoint::read(dataset, table, bucket));
     // Up to the newest checkpoint there is nothing that it doesn't know.
-    let until = checkpoints.map(|checkpoint| checkpoint.version).max();
+    let until = Checkpoint::newest(dataset).unwrap_or_default();
     let mut is_whole = true;
     let mut is_kept = false;
-    while is_whole && version > until.unwrap_or(0) {
+    while is_whole && version > until {
         let transaction = match dataset.read_transaction_by_version(version).await {
             Ok(transaction) => transaction,
             Err(error) if is_missing(&error) => {
@@ -159,7 +157,8 @@ async fn newest(dataset: &Dataset) -> Result<HashMap<(Uuid, i32), Found>, lance:
             Step::Emptied | Step::Replaced => is_whole = false,
         }
     }
-    for (table, bucket) in keys() {
+    let keys = dataset.config().keys().filter_map(|key| parse_key(key));
+    for (table, bucket) in keys {
         if let Entry::Vacant(unknown) = all.entry((table, bucket)) {
             let found = match Checkpoint::read(dataset, table, bucket) {
                 // Nothing came after it, or it had been seen.

@@ -37,11 +37,7 @@ impl Lake {
             match self.publish(&transaction).await {
                 Ok(Published::Newest) => return Ok(()),
                 Ok(Published::Before) => {
-                    let found = self.find(round.table_id, round.bucket).await?;
-                    return match found.transaction == Some(transaction.uuid) {
-                        true => Ok(()),
-                        false => Err(self.out_of_history()),
-                    };
+                    return self.after_landing(round, &transaction).await.map(drop);
                 }
                 Err(error) if is_conflict(&error) => conflict = Some(error),
                 Err(error) => return Err(self.error("commit to")(error)),

@@ -167,22 +167,20 @@ impl Lake {
         }
     }
 
-    /// A commit landed, and the newest version is another. It counts if that knows of it.
-    async fn after_landing(&self, round: &Round, transaction: &Transaction) -> Result<Outcome> {
-        match self.standing(round, &transaction.uuid).await? {
-            Standing::Ours(progress) => Ok(Outcome::Committed(progress)),
-            // The files stay: the version that names them is removed with them.
-            _ => Err(self.out_of_history()),
+    /// A commit landed, and the newest version is another. It counts if that knows of it; it does not when it took so long that
+    /// others had committed its version and removed it again.
+    pub(super) async fn after_landing(
+        &self,
+        round: &Round,
+        transaction: &Transaction,
+    ) -> Result<Outcome> {
+        if let Standing::Ours(progress) = self.standing(round, &transaction.uuid).await? {
+            return Ok(Outcome::Committed(progress));
         }
-    }
-
-    /// What is told when a commit took so long that others had committed its version and removed it again.
-    pub(super) fn out_of_history(&self) -> Error {
+        // The files stay: the version that names them is removed with them.
         let reason = "others committed meanwhile, and removed the version again that this commit then got: no newer version knows of it; it is made anew";
-        self.error("commit to")(lance::Error::commit_conflict_source(
-            self.version(),
-            reason.into(),
-        ))
+        let conflict = lance::Error::commit_conflict_source(self.version(), reason.into());
+        Err(self.error("commit to")(conflict))
     }
 
     async fn standing(&self, round: &Round, transaction: &str) -> Result<Standing> {

@@ -2,6 +2,8 @@
 //!
 //! `make test` builds the command and the plugins and installs the Python packages before it runs these.
 
+mod place;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufReader, Write};
@@ -13,6 +15,8 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub use place::Place;
 
 /// The root of the repository.
 pub fn root() -> PathBuf {

@@ -1,7 +1,6 @@
 //! What a program that gives rows one by one relies on.
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,8 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, RecordBatch, StringArray, StringViewArray};
 use arrow_schema::{DataType, Field, Schema};
 use tempfile::TempDir;
+
+use crate::common::{copy_directory, manual};
 
 fn numbers(range: Range<i64>) -> RecordBatch {
     let names: Vec<String> = range.clone().map(|n| format!("row {n}")).collect();
@@ -29,10 +30,6 @@ fn give(appender: &Appender, range: Range<i64>) {
 }
 
 /// A store that tiers when it is told to, and not before.
-fn manual(path: &Path) -> Store {
-    StoreOptions::new().tiering(false).open(path).unwrap()
-}
-
 fn numbers_table(store: &Store) -> Table {
     let options = TableOptions::new(numbers(0..0).schema()).segment_bytes(64 << 10);
     store.create_table("t", options).unwrap()
@@ -188,16 +185,6 @@ fn rows_that_were_flushed_are_there_after_the_process_forgot_everything() {
     let table = reopened.table("t").unwrap();
     assert_eq!(table.status().unwrap().rows_committed, 100);
     assert!(table.verify().unwrap().problems.is_empty());
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        match entry.file_type().unwrap().is_dir() {
-            true => copy_directory(&entry.path(), &to.join(entry.file_name())),
-            false => drop(std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
-        }
-    }
 }
 
 #[test]

@@ -1,21 +1,17 @@
 //! What a program relies on that appends: side by side, once, within limits.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alluvium::{Durability, Error, Store, StoreOptions, Table, TableOptions, WhenFull};
+use alluvium::{Durability, Error, StoreOptions, Table, TableOptions, WhenFull};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, RecordBatch};
 use tempfile::TempDir;
 
-const SEGMENT: u64 = 64 << 10;
+use crate::common::{manual, numbers};
 
-fn numbers(range: std::ops::Range<i64>) -> RecordBatch {
-    let column = Int64Array::from_iter_values(range);
-    RecordBatch::try_from_iter([("n", Arc::new(column) as _)]).unwrap()
-}
+const SEGMENT: u64 = 64 << 10;
 
 fn options() -> TableOptions {
     TableOptions::new(numbers(0..0).schema())
@@ -25,10 +21,6 @@ fn options() -> TableOptions {
 }
 
 /// A store that tiers when it is told to, and not before.
-fn manual(path: &Path) -> Store {
-    StoreOptions::new().tiering(false).open(path).unwrap()
-}
-
 fn logged(table: &Table, from: u64) -> Vec<i64> {
     let mut next = from;
     let mut values = Vec::new();

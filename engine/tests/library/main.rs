@@ -8,6 +8,7 @@
 )]
 
 mod appender;
+mod common;
 mod log;
 mod maintenance;
 mod schema;

@@ -1,17 +1,11 @@
 //! Lakes that stay healthy without anyone looking.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alluvium::{IndexKind, Maintenance, Store, StoreOptions, Table, TableOptions};
-use arrow_array::{Int64Array, RecordBatch};
 use tempfile::TempDir;
 
-fn numbers(range: std::ops::Range<i64>) -> RecordBatch {
-    let column = Int64Array::from_iter_values(range);
-    RecordBatch::try_from_iter([("n", Arc::new(column) as _)]).unwrap()
-}
+use crate::common::{assert_healthy, manual, numbers};
 
 fn options(policy: Maintenance) -> TableOptions {
     let options = TableOptions::new(numbers(0..0).schema());
@@ -21,20 +15,11 @@ fn options(policy: Maintenance) -> TableOptions {
 }
 
 /// A store in which nothing happens by itself.
-fn manual(path: &Path) -> Store {
-    StoreOptions::new().tiering(false).open(path).unwrap()
-}
-
 fn append_rounds(table: &Table, rounds: std::ops::Range<i64>) {
     for round in rounds {
         let _ = table.append(&numbers(round..round + 1)).unwrap();
         table.flush_to_lake().unwrap();
     }
-}
-
-fn assert_healthy(table: &Table) {
-    let report = table.verify().unwrap();
-    assert!(report.problems.is_empty(), "{:?}", report.problems);
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {

@@ -11,30 +11,18 @@ use arrow_array::{Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use tempfile::TempDir;
 
-fn numbers(range: std::ops::Range<i64>) -> RecordBatch {
-    let column = Int64Array::from_iter_values(range);
-    RecordBatch::try_from_iter([("n", Arc::new(column) as _)]).unwrap()
-}
+use crate::common::{assert_healthy, copy_directory, manual, numbers};
 
 fn options() -> TableOptions {
     TableOptions::new(numbers(0..0).schema()).freshness(Duration::from_secs(3600))
 }
 
 /// A store that tiers when it is told to, and not before.
-fn manual(path: &Path) -> Store {
-    StoreOptions::new().tiering(false).open(path).unwrap()
-}
-
 fn column(store: &Store, sql: &str) -> Vec<i64> {
     let batches = store.query(sql).unwrap().map(Result::unwrap);
     batches
         .flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec())
         .collect()
-}
-
-fn assert_healthy(table: &Table) {
-    let report = table.verify().unwrap();
-    assert!(report.problems.is_empty(), "{:?}", report.problems);
 }
 
 #[test]
@@ -302,18 +290,6 @@ fn an_older_copy_of_the_log_is_refused_before_it_gives_out_offsets_again() {
     assert!(error.contains("older copy"), "{error}");
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let there = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy(&path, &there),
-            false => drop(std::fs::copy(&path, &there).unwrap()),
-        }
-    }
-}
-
 /// What a flush is refused with, twice.
 fn refused(table: &Table, kind: ErrorKind) -> String {
     let [first, second] = [(); 2].map(|()| table.flush_to_lake().unwrap_err());
@@ -331,7 +307,7 @@ fn a_store_older_than_its_lake_tiers_nothing_however_much_is_appended_to_it() {
     let table = store.create_table("t", options().lake(lake)).unwrap();
     let _ = table.append(&numbers(0..10)).unwrap();
     table.flush_to_lake().unwrap();
-    copy(&path, &backup);
+    copy_directory(&path, &backup);
     let _ = table.append(&numbers(10..20)).unwrap();
     table.flush_to_lake().unwrap();
     store.close().unwrap();
@@ -372,7 +348,7 @@ fn a_copy_of_a_store_tiers_nothing_once_the_original_has() {
     let table = store.create_table("t", options().lake(lake)).unwrap();
     let _ = table.append(&numbers(0..10)).unwrap();
     table.flush_to_lake().unwrap();
-    copy(&path, &copied);
+    copy_directory(&path, &copied);
     let zombie = manual(&copied);
     let late = zombie.table("t").unwrap();
     let _ = late.append(&numbers(100..115)).unwrap();

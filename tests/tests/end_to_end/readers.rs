@@ -1,13 +1,8 @@
 //! pylance, DuckDB and LanceDB read a lake while it is written, merged, indexed and cleaned.
 
-use alluvium_tests::{BUCKET, S3Server, Store, python};
+use alluvium_tests::{Place, S3Server, Store, python};
 
-fn readers_see_every_row_once(
-    store: &Store,
-    lake: &str,
-    options: &[String],
-    reads_with: &[String],
-) {
+fn readers_see_every_row_once(store: &Store, place: &Place) {
     let columns = [
         "t",
         "--column",
@@ -20,12 +15,12 @@ fn readers_see_every_row_once(
         "20s",
     ];
     let columns = columns.map(str::to_owned);
-    store.run("create", columns.iter().chain(options));
+    store.run("create", columns.iter().chain(&place.options));
     store.run("index create", ["t", "id", "--kind", "btree"]);
     store.run("tier", ["t"]);
     let stop = store.directory.path().join("stop");
-    let mut arguments = vec![lake.to_owned(), stop.display().to_string()];
-    arguments.extend(reads_with.iter().cloned());
+    let mut arguments = vec![place.lake.clone(), stop.display().to_string()];
+    arguments.extend(place.reads_with.iter().cloned());
     let reading = std::thread::spawn(move || {
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         python("readers.py", &arguments)
@@ -54,15 +49,11 @@ fn readers_see_every_row_once(
 #[test]
 fn readers_in_python_see_every_row_once_while_the_lake_is_written_and_maintained() {
     let store = Store::new();
-    let lake = store.path().join("lake/t.lance").display().to_string();
-    readers_see_every_row_once(&store, &lake, &[], &[]);
+    readers_see_every_row_once(&store, &Place::on_disk(&store));
 }
 
 #[test]
 fn on_s3_readers_in_python_see_every_row_once_while_the_lake_is_written_and_maintained() {
     let server = S3Server::start();
-    let lake = format!("s3://{BUCKET}/read.lance");
-    let mut options = vec!["--lake".to_owned(), lake.clone()];
-    options.extend(server.create_options());
-    readers_see_every_row_once(&server.store(), &lake, &options, &server.reader_options());
+    readers_see_every_row_once(&server.store(), &Place::on_s3(&server, "read"));
 }

@@ -21,6 +21,8 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Fields, Schema};
 use tempfile::TempDir;
 
+use crate::common::{assert_healthy, manual};
+
 struct Fixture {
     directory: TempDir,
     store: Option<Store>,
@@ -76,10 +78,6 @@ impl Fixture {
         let arrays = self.lake(column);
         arrays.iter().flat_map(texts_of).collect()
     }
-}
-
-fn manual(path: &Path) -> Store {
-    StoreOptions::new().tiering(false).open(path).unwrap()
 }
 
 fn numbers_of(array: &ArrayRef) -> Vec<Option<i64>> {
@@ -147,11 +145,6 @@ fn with_rows(fixture: &mut Fixture) -> Table {
     table.flush_to_lake().unwrap();
     let _ = table.append(&rows(10..20)).unwrap();
     table
-}
-
-fn assert_healthy(table: &Table) {
-    let report = table.verify().unwrap();
-    assert!(report.problems.is_empty(), "{:?}", report.problems);
 }
 
 fn log_rows(table: &Table) -> Vec<RecordBatch> {

@@ -1,8 +1,8 @@
 //! Alterations, while the process dies.
 
-use alluvium_tests::{BUCKET, S3Server, Store, python};
+use alluvium_tests::{Place, S3Server, Store, python};
 
-use super::{ROWS, create, die_with, is_local};
+use super::{ROWS, create, die_with, points};
 
 /// Every step of an alteration: of its three commits each that of the manifest is died at.
 const ALTERATION: [&str; 12] = [
@@ -22,12 +22,9 @@ const ALTERATION: [&str; 12] = [
 
 /// Alters a table once for each point, dying there, with rows that are tiered before and rows that are not. Gives how many
 /// rows there are, and how often it was altered.
-fn die_altering(store: &Store, more: &[String], on_disk: bool) -> (u64, usize) {
-    let points = ALTERATION
-        .iter()
-        .filter(|point| on_disk || !is_local(point));
-    let points: Vec<_> = points.collect();
-    let mut options = more.to_vec();
+fn die_altering(store: &Store, place: &Place) -> (u64, usize) {
+    let points = points(place, &ALTERATION);
+    let mut options = place.options.clone();
     for turn in 0..points.len() {
         options.extend(["--column".to_owned(), format!("wide{turn}:int32")]);
         options.extend(["--column".to_owned(), format!("old{turn}:utf8?")]);
@@ -71,7 +68,8 @@ fn die_altering(store: &Store, more: &[String], on_disk: bool) -> (u64, usize) {
 }
 
 /// The lake has the columns of after, whoever reads it.
-fn assert_altered(lake: &str, options: &[String], rows: u64, turns: usize) {
+fn assert_altered(place: &Place, rows: u64, turns: usize) {
+    let (lake, options) = (place.lake.as_str(), &place.reads_with);
     let read = |column: &str| alluvium_tests::rows(lake, column, options);
     let ids: Vec<_> = (0..rows).map(|id| (id, id.into())).collect();
     for turn in 0..turns {
@@ -96,18 +94,15 @@ fn assert_altered(lake: &str, options: &[String], rows: u64, turns: usize) {
 #[test]
 fn on_disk_dying_at_any_step_of_an_alteration_leaves_the_columns_of_before_or_of_after() {
     let store = Store::new();
-    let (rows, turns) = die_altering(&store, &[], true);
-    let lake = store.path().join("lake/t.lance").display().to_string();
-    assert_altered(&lake, &[], rows, turns);
+    let place = Place::on_disk(&store);
+    let (rows, turns) = die_altering(&store, &place);
+    assert_altered(&place, rows, turns);
 }
 
 #[test]
 fn on_s3_dying_at_any_step_of_an_alteration_leaves_the_columns_of_before_or_of_after() {
     let server = S3Server::start();
-    let store = server.store();
-    let lake = format!("s3://{BUCKET}/altered.lance");
-    let mut more = vec!["--lake".to_owned(), lake.clone()];
-    more.extend(server.create_options());
-    let (rows, turns) = die_altering(&store, &more, false);
-    assert_altered(&lake, &server.reader_options(), rows, turns);
+    let place = Place::on_s3(&server, "altered");
+    let (rows, turns) = die_altering(&server.store(), &place);
+    assert_altered(&place, rows, turns);
 }

@@ -1,12 +1,22 @@
 //! Backfills, while the process dies.
 
-use alluvium_tests::{BUCKET, S3Server, Store};
+use alluvium_tests::{Place, S3Server, Store};
 
-use super::{ROWS, appender, assert_all_there, create, die_with, is_local};
+use super::{ROWS, appender, assert_all_there, create, die_with, points};
+
+/// Every step of a backfill.
+const BACKFILL: [&str; 6] = [
+    "backfill: written#1",
+    "commit: manifest written#1",
+    "commit: manifest named#1",
+    "backfill: committed#1",
+    "backfill: written#2",
+    "commit: ended#1",
+];
 
 /// Dies at every step of a backfill of three fragments, goes on, and reads what it made.
-fn leaves_what_was_made(store: &Store, lake: &str, options: &[String], reads_with: &[String]) {
-    create(store, options);
+fn leaves_what_was_made(store: &Store, place: &Place) {
+    create(store, &place.options);
     let transforms = "[[transform]]\nname = \"redact\"\nplugin = \"redact\"\n\
          inputs = { text = \"text\" }\noutputs = { text = \"safe\" }\n";
     let transforms = store.file("transforms.toml", transforms);
@@ -17,45 +27,29 @@ fn leaves_what_was_made(store: &Store, lake: &str, options: &[String], reads_wit
         store.run("tier", ["t"]);
     }
     store.run("transforms set", ["t".as_ref(), transforms.as_os_str()]);
-    let points = [
-        "backfill: written#1",
-        "commit: manifest written#1",
-        "commit: manifest named#1",
-        "backfill: committed#1",
-        "backfill: written#2",
-        "commit: ended#1",
-    ];
-    let on_disk = options.is_empty();
-    let points = points
-        .into_iter()
-        .filter(|point| on_disk || !is_local(point));
     let transform = ["redact".to_owned()];
-    for point in points {
+    for point in points(place, &BACKFILL) {
         die_with(store, "transforms backfill", &transform, point);
         store.run("verify", ["t"]);
     }
     store.run("transforms backfill", ["t", "redact"]);
-    let made = alluvium_tests::rows(lake, "safe", reads_with);
+    let made = alluvium_tests::rows(&place.lake, "safe", &place.reads_with);
     let expected = (0..rounds * ROWS).map(|id| (id, format!("record {id}").into()));
     assert_eq!(made, expected.collect::<Vec<_>>());
     let told = store.run("transforms made-by", ["t"]);
     assert!(told.contains("100.0 %"), "{told}");
     store.run("maintain", ["t"]);
-    assert_all_there(lake, reads_with, rounds * ROWS);
+    assert_all_there(place, rounds * ROWS);
 }
 
 #[test]
 fn dying_at_any_step_of_a_backfill_leaves_each_row_with_what_was_made_of_it() {
     let store = Store::new();
-    let lake = store.path().join("lake/t.lance").display().to_string();
-    leaves_what_was_made(&store, &lake, &[], &[]);
+    leaves_what_was_made(&store, &Place::on_disk(&store));
 }
 
 #[test]
 fn on_s3_dying_at_any_step_of_a_backfill_leaves_each_row_with_what_was_made_of_it() {
     let server = S3Server::start();
-    let lake = format!("s3://{BUCKET}/backfilled.lance");
-    let mut options = vec!["--lake".to_owned(), lake.clone()];
-    options.extend(server.create_options());
-    leaves_what_was_made(&server.store(), &lake, &options, &server.reader_options());
+    leaves_what_was_made(&server.store(), &Place::on_s3(&server, "backfilled"));
 }

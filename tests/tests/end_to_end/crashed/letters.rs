@@ -1,8 +1,8 @@
 //! Dead letters, while the process dies.
 
-use alluvium_tests::{BUCKET, S3Server, Store, counts, root};
+use alluvium_tests::{Place, S3Server, Store, counts, root};
 
-use super::{ROUND, ROWS, create, die_in_rounds, die_with, is_local};
+use super::{ROUND, ROWS, create, die_in_rounds, die_with, points};
 
 /// Every step of a retry: a commit to the lake, and one to the dataset of the letters.
 const RETRY: [&str; 8] = [
@@ -15,44 +15,6 @@ const RETRY: [&str; 8] = [
     "commit: manifest named#2",
     "commit: ended#2",
 ];
-
-/// Where the lake is, and how the command and a reader get there.
-struct Place {
-    lake: String,
-    options: Vec<String>,
-    reads_with: Vec<String>,
-    is_local: bool,
-}
-
-impl Place {
-    fn on_disk(store: &Store) -> Self {
-        Self {
-            lake: store.path().join("lake/t.lance").display().to_string(),
-            options: Vec::new(),
-            reads_with: Vec::new(),
-            is_local: true,
-        }
-    }
-
-    fn on_s3(server: &S3Server, name: &str) -> Self {
-        let lake = format!("s3://{BUCKET}/{name}.lance");
-        let mut options = vec!["--lake".to_owned(), lake.clone()];
-        options.extend(server.create_options());
-        Self {
-            lake,
-            options,
-            reads_with: server.reader_options(),
-            is_local: false,
-        }
-    }
-
-    fn points(&self, points: &[&'static str]) -> Vec<&'static str> {
-        let points = points
-            .iter()
-            .filter(|point| self.is_local || !is_local(point));
-        points.copied().collect()
-    }
-}
 
 /// The transform, with what becomes of a row that it fails on.
 fn transforms(store: &Store, on_error: &str) -> String {
@@ -94,7 +56,7 @@ fn pictures<'a>(store: &'a Store, place: &Place) -> impl FnMut() -> u64 + 'a {
 fn keeps_each_letter_once(store: &Store, place: &Place) {
     let mut append = pictures(store, place);
     let mut next = 0;
-    die_in_rounds(store, &place.points(&ROUND), || next = append());
+    die_in_rounds(store, &points(place, &ROUND), || next = append());
     let found = counts(&place.lake, "id", &place.reads_with);
     let sound = (0..next).filter(|id| !is_broken(*id));
     assert_eq!(found, sound.map(|id| (id, id)).collect::<Vec<_>>());
@@ -120,7 +82,7 @@ fn lets_each_letter_in_once(store: &Store, place: &Place) {
         let file = transforms(store, on_error);
         store.run("transforms set", ["t".to_owned(), file]);
     };
-    for point in place.points(&RETRY) {
+    for point in points(place, &RETRY) {
         set("dead-letter");
         append();
         store.run("tier", ["t"]);

@@ -8,7 +8,7 @@ mod letters;
 
 use std::os::unix::process::ExitStatusExt;
 
-use alluvium_tests::{BUCKET, S3Server, Store, counts};
+use alluvium_tests::{Place, S3Server, Store, counts};
 
 const SIGABRT: i32 = 6;
 const ROWS: u64 = 20;
@@ -92,8 +92,13 @@ fn die_in_rounds(store: &Store, points: &[&str], mut append: impl FnMut()) {
     store.run("verify", ["t"]);
 }
 
-fn is_local(point: &str) -> bool {
-    point.starts_with("commit: manifest")
+/// Those of the points that a lake at a place passes.
+fn points(place: &Place, points: &[&'static str]) -> Vec<&'static str> {
+    let of_disk = |point: &str| point.starts_with("commit: manifest");
+    let points = points.iter().copied();
+    points
+        .filter(|point| place.is_local || !of_disk(point))
+        .collect()
 }
 
 /// Appends rows with the next ids.
@@ -109,21 +114,18 @@ fn appender(store: &Store) -> impl FnMut(u64) + '_ {
 }
 
 /// Dies at every step of rounds and of maintenance; gives how many rows were appended.
-fn die_everywhere(store: &Store, on_disk: bool) -> u64 {
-    let at = |points: &[&'static str]| -> Vec<&'static str> {
-        let points = points.iter().filter(|point| on_disk || !is_local(point));
-        points.copied().collect()
-    };
+fn die_everywhere(store: &Store, place: &Place) -> u64 {
+    create(store, &place.options);
     let mut append = appender(store);
     append(5000);
-    let round: Vec<_> = at(&ROUND)
+    let round: Vec<_> = points(place, &ROUND)
         .into_iter()
         .filter(|point| !point.contains("staged"))
         .collect();
     die_in_rounds(store, &round, || append(ROWS));
     store.run("index create", ["t", "id", "--kind", "btree"]);
     let mut appended = 5000 + ROWS * round.len() as u64;
-    for point in at(&MAINTENANCE) {
+    for point in points(place, &MAINTENANCE) {
         // Two fragments that no index has yet, so that there is something to merge.
         for _ in 0..2 {
             store.run("tier", ["t"]);
@@ -144,18 +146,17 @@ fn die_everywhere(store: &Store, on_disk: bool) -> u64 {
     appended
 }
 
-fn assert_all_there(lake: &str, options: &[String], rows: u64) {
-    let found = counts(lake, "id", options);
+fn assert_all_there(place: &Place, rows: u64) {
+    let found = counts(&place.lake, "id", &place.reads_with);
     assert_eq!(found, (0..rows).map(|n| (n, n)).collect::<Vec<_>>());
 }
 
 #[test]
 fn on_disk_dying_at_any_step_loses_and_doubles_nothing() {
     let store = Store::new();
-    create(&store, &[]);
-    let rows = die_everywhere(&store, true);
-    let lake = store.path().join("lake/t.lance").display().to_string();
-    assert_all_there(&lake, &[], rows);
+    let place = Place::on_disk(&store);
+    let rows = die_everywhere(&store, &place);
+    assert_all_there(&place, rows);
     let status = store.status("t");
     let indexed = &status["indices"][0];
     assert_eq!(indexed["segments"], 1, "{status}");
@@ -165,11 +166,7 @@ fn on_disk_dying_at_any_step_loses_and_doubles_nothing() {
 #[test]
 fn on_s3_dying_at_any_step_loses_and_doubles_nothing() {
     let server = S3Server::start();
-    let store = server.store();
-    let lake = format!("s3://{BUCKET}/crashed.lance");
-    let mut more = vec!["--lake".to_owned(), lake.clone()];
-    more.extend(server.create_options());
-    create(&store, &more);
-    let rows = die_everywhere(&store, false);
-    assert_all_there(&lake, &server.reader_options(), rows);
+    let place = Place::on_s3(&server, "crashed");
+    let rows = die_everywhere(&server.store(), &place);
+    assert_all_there(&place, rows);
 }
